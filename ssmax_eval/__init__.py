@@ -1,0 +1,50 @@
+"""ssmax-eval: does a checkpoint still find things, and predict well, far beyond its training length?
+
+model = ssmax_eval.load("path-or-id", attention="ssmax:s=0.2")
+with ssmax_eval.rewritten(hf_model, "lssar:p=15"): ...
+frame = ssmax_eval.read_results("runs")
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssmax_eval.attention import ATTENTIONS, Attention, parse
+    from ssmax_eval.errors import UserError
+    from ssmax_eval.loader import Model, load, rewritten
+    from ssmax_eval.report import write_report
+    from ssmax_eval.store import read_results
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ATTENTIONS",
+    "Attention",
+    "Model",
+    "UserError",
+    "__version__",
+    "load",
+    "parse",
+    "read_results",
+    "rewritten",
+    "write_report",
+]
+
+_ROOMS = {
+    "ATTENTIONS": "attention",
+    "Attention": "attention",
+    "parse": "attention",
+    "Model": "loader",
+    "load": "loader",
+    "rewritten": "loader",
+    "UserError": "errors",
+    "read_results": "store",
+    "write_report": "report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first asked for, so that `import ssmax_eval` stays free of torch."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)

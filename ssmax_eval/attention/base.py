@@ -1,0 +1,138 @@
+"""What an attention is: weights over the keys that a row may see.
+
+Shapes, everywhere in this package: B batch, H query heads, K key-value heads (H is a multiple of K), T query
+rows, S keys, D width of a head. Query row i is one token; n_i is the number of keys that it may see.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+BLOCK_NUMBERS = 1 << 24
+"""Weights that the row-blocked forward forms at a time (64 MiB in float32)."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an attention may need to know of a checkpoint to settle its parameters."""
+
+    layers: int
+    """Decoder layers."""
+    heads: int
+    """Query heads of a layer."""
+    train_length: int
+    """Context length, in tokens, that the checkpoint was trained with."""
+    brought: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    """Attention parameters found in the checkpoint's own weights: name -> [layers][heads]."""
+
+
+@dataclass(frozen=True)
+class Visible:
+    """Which keys each query row may see.
+
+    `mask` is boolean, [B or 1, H or 1, T, S], True where a row may look; None means plain causal, the last row
+    seeing every key.
+    """
+
+    rows: int
+    keys: int
+    mask: Tensor | None = None
+
+    def block(self, start: int, stop: int, device: torch.device) -> Tensor:
+        """Rows start..stop-1 as a boolean mask [B or 1, H or 1, stop - start, S]."""
+        return self.at(torch.arange(start, stop, device=device))
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The chosen rows (int64 [R]) as a boolean mask [B or 1, H or 1, R, S]."""
+        if self.mask is not None:
+            return self.mask[:, :, rows]
+        keys = torch.arange(self.keys, device=rows.device)
+        return (keys <= rows[:, None] + (self.keys - self.rows))[None, None]
+
+    def counts(self, device: torch.device) -> Tensor:
+        """n_i, the number of visible keys of every row: int64 [B or 1, H or 1, T, 1]."""
+        if self.mask is not None:
+            return self.mask.sum(-1, keepdim=True)
+        n = torch.arange(self.rows, device=device) + (self.keys - self.rows + 1)
+        return n[None, None, :, None]
+
+
+@dataclass(frozen=True)
+class Attention(ABC):
+    """One kind of attention, with its parameters. A subclass must define `weights`; all else follows from it."""
+
+    about: ClassVar[str] = ""
+    """One line: the formula and where it comes from."""
+
+    @abstractmethod
+    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
+        """The definition, to be read: the weights of each row, [B, H, R, S], zero where not visible.
+
+        `query` [B, H, R, D] and `key` [B, K, S, D] come after rotary embedding; `visible` is boolean,
+        [B or 1, H or 1, R, S]; `scaling` is the model's factor on q·k (usually 1/√D); `layer` counts from 0.
+        """
+
+    def resolve(self, shape: Shape) -> Self:
+        """This attention with the parameters that depend on the checkpoint filled in."""
+        return self
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, visible: Visible, scaling: float, layer: int
+    ) -> Tensor:
+        """Output of the attention, [B, H, T, width of value], from `weights` on blocks of rows.
+
+        Memory is linear in S: only a block of rows × S weights exists at a time.
+        """
+        batch, heads, rows, _ = query.shape
+        output = query.new_empty(batch, heads, rows, value.shape[-1])
+        step = max(1, BLOCK_NUMBERS // (batch * heads * visible.keys))
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            keys = visible.keys if visible.mask is not None else visible.keys - rows + stop
+            seen = visible.block(start, stop, query.device)[..., :keys]
+            a = self.weights(query[:, :, start:stop], key[:, :, :keys], seen, scaling, layer)
+            output[:, :, start:stop] = weighted_sum(a, value[:, :, :keys]).to(query.dtype)
+        return output
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by name, as plain values that JSON can hold."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def scores(query: Tensor, key: Tensor, scaling: float) -> Tensor:
+    """z = scaling · q·k for every row and key, [B, H, R, S]; at least float32, whatever the model's dtype.
+
+    Grouped queries share their key head without copying it.
+    """
+    query, key = _wide(query), _wide(key)
+    batch, heads, rows, width = query.shape
+    groups = key.shape[1]
+    folded = query.reshape(batch, groups, heads // groups * rows, width)
+    return (folded @ key.transpose(-1, -2)).mul_(scaling).view(batch, heads, rows, key.shape[2])
+
+
+def weighted_sum(weights: Tensor, value: Tensor) -> Tensor:
+    """Σ_j weights_ij · v_j, [B, H, R, width of value], with `value` [B, K, S, width] shared by its group."""
+    batch, heads, rows, keys = weights.shape
+    groups = value.shape[1]
+    folded = weights.reshape(batch, groups, heads // groups * rows, keys)
+    return (folded @ value.to(weights.dtype)).view(batch, heads, rows, value.shape[-1])
+
+
+def masked_softmax(z: Tensor, visible: Tensor) -> Tensor:
+    """Softmax of each row over its visible keys; a row that sees none is all zeros."""
+    return z.masked_fill(~visible, -torch.inf).softmax(-1).masked_fill(~visible, 0.0)
+
+
+def l1_normalised(x: Tensor) -> Tensor:
+    """Each row (last axis, non-negative) divided by its sum; a row of zeros stays zeros."""
+    total = x.sum(-1, keepdim=True)
+    return x / total.masked_fill(total == 0, 1.0)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,0 +1,44 @@
+"""Baselines that scale the scores by log position, without training (log-n, and Llama 4's temperature)."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ssmax_eval.attention.base import Shape
+from ssmax_eval.attention.scaled import ScaledSoftmax
+
+
+@dataclass(frozen=True)
+class LogN(ScaledSoftmax):
+    """softmax(max(1, log n_i / log n_train) · z_i): softmax up to the training length, sharper beyond it."""
+
+    about = "softmax(max(1, log n / log n_train) z), Su; Chiang & Cholak 2022"
+
+    n_train: int | None = None
+    """Length, in tokens, from which scores are scaled. None: the checkpoint's training length."""
+
+    def resolve(self, shape: Shape) -> Self:
+        return replace(self, n_train=self.n_train or shape.train_length)
+
+    def factor(self, n: Tensor, layer: int) -> Tensor | None:
+        if self.n_train is None:
+            raise ValueError("LogN has no n_train yet: give one, or resolve() it for a checkpoint")
+        return (torch.log(n) / math.log(self.n_train)).clamp(min=1.0)
+
+
+@dataclass(frozen=True)
+class Temperature(ScaledSoftmax):
+    """softmax((1 + beta · log(⌊n_i / f⌋ + 1)) · z_i): Llama 4's scaling at inference."""
+
+    about = "softmax((1 + beta log(floor(n / f) + 1)) z), as Llama 4 does at inference"
+
+    beta: float = 0.1
+    """Strength of the scaling."""
+    f: int = 8192
+    """Tokens below which nothing is scaled."""
+
+    def factor(self, n: Tensor, layer: int) -> Tensor | None:
+        return 1.0 + self.beta * torch.log(torch.floor(n / self.f) + 1.0)

@@ -1,0 +1,74 @@
+"""Softplus attention and its re-weighting (arXiv 2501.13428)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, softplus
+
+from ssmax_eval.attention.base import Attention, l1_normalised, masked_softmax, scores
+
+
+@dataclass(frozen=True)
+class LSSA(Attention):
+    """L1(softplus(log d · log n_i · cos(q_i, k_j))): softmax split into softplus and a plain normalisation."""
+
+    about = "L1(softplus(log d log n cos(q, k))), arXiv 2501.13428"
+
+    qk_norm: bool = True
+    """Cosines (versions 4 and 5 of the paper); False takes the model's scaled products (versions 1 and 2)."""
+
+    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
+        width = query.shape[-1]
+        z = scores(_unit(query), _unit(key), 1.0) if self.qk_norm else scores(query, key, scaling)
+        n = visible.sum(-1, keepdim=True).clamp(min=1).to(z.dtype)
+        return masked_softmax(log_softplus(math.log(width) * torch.log(n) * z), visible)
+
+
+@dataclass(frozen=True)
+class LSSAR(LSSA):
+    """LSSA followed by re-weighting: keys below the average are cut, and the rest raised to the power p."""
+
+    about = "L1(relu(n a - 1)^p) with a = lssa, arXiv 2501.13428"
+
+    p: float = 15.0
+    """Power of the re-weighting; the paper has 3 and 15."""
+
+    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
+        return reweighted(super().weights(query, key, visible, scaling, layer), visible, self.p)
+
+
+@dataclass(frozen=True)
+class SoftmaxReweighted(Attention):
+    """The same re-weighting on top of plain softmax, a row of the paper's ablation."""
+
+    about = "L1(relu(n a - 1)^p) with a = softmax, the ablation of arXiv 2501.13428"
+
+    p: float = 15.0
+    """Power of the re-weighting."""
+
+    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
+        return reweighted(masked_softmax(scores(query, key, scaling), visible), visible, self.p)
+
+
+def reweighted(a: Tensor, visible: Tensor, p: float) -> Tensor:
+    """L1(relu(a_ij · n_i − o_i)^p), with o_i = 0 for n_i ≤ 3 and 1 otherwise; [B, H, R, S].
+
+    Each row is divided by its largest entry before the power, which L1 undoes: n^p overflows float32 (20 000^15
+    is 3e64). A row of equal weights has nothing above the average and gives zeros.
+    """
+    n = visible.sum(-1, keepdim=True).to(a.dtype)
+    x = (a * n - (n > 3).to(a.dtype)).relu()
+    top = x.amax(-1, keepdim=True)
+    return l1_normalised((x / top.masked_fill(top == 0, 1.0)) ** p)
+
+
+def log_softplus(x: Tensor) -> Tensor:
+    """log(softplus(x)), also where softplus itself would underflow; L1(softplus(x)) is softmax of this."""
+    return torch.where(x > -15.0, softplus(x).log(), x - 0.5 * x.exp())
+
+
+def _unit(x: Tensor) -> Tensor:
+    wide = x if x.dtype == torch.float64 else x.float()
+    return normalize(wide, dim=-1, eps=torch.finfo(wide.dtype).tiny)

@@ -1,0 +1,42 @@
+"""Scalable-Softmax (Nakanishi, arXiv 2501.19399)."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ssmax_eval.attention.base import Shape
+from ssmax_eval.attention.parameters import PerHead, fitted, row
+from ssmax_eval.attention.scaled import ScaledSoftmax
+
+
+@dataclass(frozen=True)
+class SSMax(ScaledSoftmax):
+    """softmax((s · log n_i + b) · z_i): the largest weight no longer fades as n grows."""
+
+    about = "softmax((s log n + b) z), arXiv 2501.19399; s: number or file (layers x heads), b likewise"
+
+    s: PerHead | None = None
+    """Scaling, a number or [layers][heads]. None: the checkpoint's own, else 1 / mean(log n) to its length."""
+    b: PerHead | None = None
+    """Bias, likewise. None: the checkpoint's own, else 0."""
+
+    def resolve(self, shape: Shape) -> Self:
+        s = self.s if self.s is not None else shape.brought.get("s", default_s(shape.train_length))
+        b = self.b if self.b is not None else shape.brought.get("b", 0.0)
+        return replace(self, s=fitted("s", s, shape), b=fitted("b", b, shape))
+
+    def factor(self, n: Tensor, layer: int) -> Tensor | None:
+        if self.s is None:
+            raise ValueError("SSMax has no s yet: give one, or resolve() it for a checkpoint")
+        return row(self.s, layer, n) * torch.log(n) + row(self.b or 0.0, layer, n)
+
+
+def default_s(train_length: int) -> float:
+    """1 / mean(log n) over n = 1 … train_length, so that the scale of a softmax-trained model stays 1 on average.
+
+    0.16847 for 1 024 tokens (the paper's 0.168), 0.12482 for 8 192.
+    """
+    return train_length / math.lgamma(train_length + 1)

@@ -1,0 +1,223 @@
+"""The command line: a thin skin. Everything heavy is imported inside the command that needs it."""
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ssmax_eval import __version__
+from ssmax_eval.errors import UserError
+
+if TYPE_CHECKING:
+    from ssmax_eval.loader import Checkpoint
+
+
+class _Commands(click.Group):
+    """Says a UserError in one line and exits with 2; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
+            ctx.exit(130)
+
+
+def _numbers(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    """`1,2,3`, or `first:last:count` for evenly spaced numbers."""
+    if text is None:
+        return None
+    try:
+        if ":" in text:
+            first, last, count = text.split(":")
+            steps = int(count) - 1
+            return tuple(
+                round(float(first) + (float(last) - float(first)) * i / max(steps, 1), 6) for i in range(steps + 1)
+            )
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither numbers with commas nor first:last:count") from None
+
+
+def _lengths(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    numbers = _numbers(ctx, parameter, text)
+    return None if numbers is None else tuple(round(n) for n in numbers)
+
+
+def _checkpoint_options(command: Any) -> Any:
+    options = [
+        click.option("--revision", help="Branch, tag or commit on the hub."),
+        click.option("--dtype", default="auto", show_default=True, help="float32, bfloat16, float16, float64 or auto."),
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, ..."),
+        click.option("--device-map", help="Spread the model over devices, as transformers does (e.g. auto)."),
+        click.option("--rope-theta-scale", default=1.0, show_default=True, help="Factor on the RoPE base."),
+        click.option("--train-length", type=int, help="Training length, where the config does not say."),
+        click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings."),
+        click.option("--allow-pickle", is_flag=True, help="Load pickle weights, which can run any code."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main() -> None:
+    """Does a checkpoint still find things, and predict well, far beyond its training length?
+
+    Example:  ssmax-eval run smollm2-135m --attention softmax --attention ssmax -o runs
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("ssmax_eval").setLevel(logging.INFO)
+
+
+@main.command("list")
+def list_() -> None:
+    """What there is: checkpoints, attentions and tasks.
+
+    Example:  ssmax-eval list
+    """
+    from ssmax_eval.attention import ATTENTIONS
+    from ssmax_eval.loader import PACKAGED
+    from ssmax_eval.tasks import TASKS, load, settings
+
+    def table(title: str, rows: list[tuple[str, str]]) -> None:
+        click.echo(f"{title}\n" + "\n".join(f"  {name:<20} {about}" for name, about in rows) + "\n")
+
+    table(
+        "Checkpoints (besides hub ids, folders and .gguf files)",
+        [(n, f"from {p}") for n, (p, _) in PACKAGED.items()],
+    )
+    table("Attentions (--attention NAME:parameter=value,...)", [(n, c.about) for n, c in ATTENTIONS.items()])
+    shipped = {name: load(name) for name in settings()}
+    table("Tasks (--task NAME, or a YAML file of your own)", [
+        (name, f"{TASKS[task.kind].about}; to {max(task.lengths)} tokens") for name, task in shipped.items()
+    ])  # fmt: skip
+
+
+@main.command()
+@click.argument("checkpoint")
+@click.option("--attention", "attentions", multiple=True, default=("softmax",), show_default=True,
+              help="Attention and parameters, e.g. ssmax:s=0.168; repeatable.")  # fmt: skip
+@click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
+              help="Task by name, or a YAML file; repeatable.")  # fmt: skip
+@click.option("--lengths", callback=_lengths, help="Context lengths in tokens: 512,1024 or 1000:8000:8.")
+@click.option("--depths", callback=_numbers, help="Needle depths: 0,0.5,1 or 0:1:5.")
+@click.option("--trials", type=int, help="Repetitions of each length and depth.")
+@click.option("--documents", type=int, help="Documents of each length.")
+@click.option("--text", "texts", multiple=True, help="Text file, folder or JSONL to measure on; repeatable.")
+@click.option("--seed", type=int, help="Decides every random draw.")
+@click.option("--no-chat-template", is_flag=True, help="Plain prompts, even where the tokenizer has a chat template.")
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change any field of a task; repeatable.")
+@click.option("--max-length", type=int, help="Leave out context lengths beyond this.")
+@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Cells measured together.")
+@click.option("--retry-failed", is_flag=True, help="Measure failed cells again.")
+@click.option("--dry-run", is_flag=True, help="Say what would be measured, and about how long it takes.")
+@click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs.")
+@_checkpoint_options
+def run(
+    checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
+    documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: tuple[str, ...],
+    max_length: int | None, batch_size: int, retry_failed: bool, dry_run: bool, output: str, **loading: Any,
+) -> None:  # fmt: skip
+    """Evaluate CHECKPOINT: a hub id, a folder, a .gguf file, or a packaged name.
+
+    Finished cells are kept in the output folder; the same command goes on where it stopped.
+
+    \b
+    Examples:
+      ssmax-eval run smollm2-135m --attention softmax --attention ssmax
+      ssmax-eval run org/model --task niah --lengths 1024,8192 --depths 0:1:11 --dry-run
+    """
+    from ssmax_eval import session
+
+    changes = {
+        "lengths": lengths, "depths": depths, "trials": trials, "documents": documents, "seed": seed,
+        "texts": texts or None, "chat_template": False if no_chat_template else None,
+    }  # fmt: skip
+    plan = session.plan(
+        _checkpoint(checkpoint, loading),
+        attentions,
+        session.tasks(tasks, {k: v for k, v in changes.items() if v is not None}, settings, max_length),
+        output,
+        retry_failed=retry_failed,
+    )
+    if dry_run:
+        click.echo(session.forecast(plan))
+        return
+    session.execute(plan, batch_size=batch_size)
+    click.echo(session.summary(plan))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("-o", "--output", default="report", show_default=True, help="Folder for the report.")
+@click.option("--title", default="Long-context evaluation", show_default=True)
+def report(runs: tuple[str, ...], output: str, title: str) -> None:
+    """Draw figures and tables from RUNS (run folders, or folders of runs).
+
+    Example:  ssmax-eval report runs -o report
+    """
+    from ssmax_eval.report import write_report
+    from ssmax_eval.store import read_results
+
+    paths = write_report(read_results(*runs), output, title=title)
+    click.echo("\n".join(str(path) for path in paths if path.suffix in (".html", ".md")))
+
+
+@main.command()
+@click.argument("checkpoint")
+@click.option("--attention", "attentions", multiple=True, help="Attention to try; all of them by default.")
+@_checkpoint_options
+def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
+    """Load CHECKPOINT and prove, on a few tokens, that its attention can be rewritten.
+
+    Example:  ssmax-eval check smollm2-135m --attention lssar:p=3
+    """
+    from ssmax_eval import session
+
+    refused = False
+    for line, good in session.check(_checkpoint(checkpoint, loading), attentions):
+        click.echo(line)
+        refused |= not good
+    if refused:
+        sys.exit(2)
+
+
+@main.command()
+@click.option("-o", "--output", default="demo", show_default=True, help="Folder for the runs and the report.")
+def demo(output: str) -> None:
+    """Evaluate SmolLM2-135M-Instruct under softmax and SSMax, small, and draw the report (about five minutes).
+
+    Example:  ssmax-eval demo
+    """
+    from ssmax_eval import session
+    from ssmax_eval.report import write_report
+    from ssmax_eval.store import read_results
+
+    chosen = session.tasks(("niah_demo", "loss_demo", "key_attention_demo"), {}, (), None)
+    runs = os.path.join(output, "runs")
+    plan = session.plan(_checkpoint("smollm2-135m", {}), ("softmax", "ssmax"), chosen, runs)
+    session.execute(plan, batch_size=1)
+    paths = write_report(
+        read_results(*(plan.store.root / run.name for run in plan.runs)),
+        os.path.join(output, "report"),
+        title="SmolLM2-135M-Instruct under softmax and SSMax",
+    )
+    click.echo(session.summary(plan))
+    click.echo("\n".join(str(path) for path in paths if path.suffix in (".html", ".md", ".png")))
+
+
+def _checkpoint(name: str, loading: dict[str, Any]) -> "Checkpoint":
+    from transformers.utils import logging as transformers_logging
+
+    from ssmax_eval.loader import Checkpoint
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    return Checkpoint(name, **loading)

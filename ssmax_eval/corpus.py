@@ -1,0 +1,96 @@
+"""Text to measure on: a user's own, or what every Python carries."""
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ssmax_eval.errors import UserError
+
+BUILT_IN = "pydoc_data.topics"
+"""Name of the built-in text: the language reference that Python's `help()` shows, about 113 000 tokens."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One continuous text."""
+
+    name: str
+    content: str
+
+
+def read_texts(paths: Sequence[str] = ()) -> list[Text]:
+    """The texts in `paths` (text files, folders of them, JSONL with a "text" field); without any, the built-in ones.
+
+    UserError for a file that is missing, empty, or no UTF-8, and for a JSONL line without a text.
+    """
+    if not paths:
+        return list(_topics())
+    texts: list[Text] = []
+    for given in paths:
+        path = Path(given).expanduser()
+        if not path.exists():
+            raise UserError(f"no such text: {given!r}")
+        files = sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".md", ".jsonl")) if path.is_dir() else [path]
+        if not files:
+            raise UserError(f"no *.txt, *.md or *.jsonl in {given!r}")
+        for file in files:
+            texts += _read(file)
+    return texts
+
+
+def digest(texts: Sequence[Text]) -> str:
+    """Digest of the texts' content, for a run's identity (the built-in text differs between Python versions)."""
+    sha = hashlib.sha256()
+    for text in texts:
+        sha.update(hashlib.sha256(text.content.encode()).digest())
+    return sha.hexdigest()[:16]
+
+
+def filler(texts: Sequence[Text]) -> str:
+    """All texts in one, for haystacks."""
+    return "\n\n".join(text.content.strip() for text in texts)
+
+
+def shuffled(texts: Sequence[Text], seed: int) -> list[Text]:
+    """The same texts in an order drawn from the seed."""
+    order = list(texts)
+    random.Random(seed).shuffle(order)
+    return order
+
+
+@lru_cache
+def _topics() -> tuple[Text, ...]:
+    from pydoc_data.topics import topics
+
+    return tuple(Text(name, content.strip()) for name, content in sorted(topics.items()))
+
+
+def _read(path: Path) -> list[Text]:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{str(path)!r} is not UTF-8 text: {error}") from None
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    if path.suffix != ".jsonl":
+        if not content.strip():
+            raise UserError(f"{str(path)!r} is empty")
+        return [Text(path.stem, content)]
+    texts = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+                texts.append(Text(f"{path.stem}:{number}", str(record["text"])))
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f'{str(path)!r}, line {number}, is no JSON object with a "text"') from None
+    return texts
+
+
+SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|\n\s*\n")
+"""Where a sentence or paragraph ends, the white space after it included."""

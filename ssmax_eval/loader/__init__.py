@@ -1,0 +1,44 @@
+"""From a checkpoint's name to a model whose attention is rewritten; the only room that touches transformers."""
+
+from ssmax_eval.attention import Attention, parse
+from ssmax_eval.loader.checkpoint import PACKAGED, Checkpoint
+from ssmax_eval.loader.model import Model
+from ssmax_eval.loader.rewriting import Rewriting, rewritten
+
+__all__ = ["PACKAGED", "Checkpoint", "Model", "Rewriting", "load", "rewritten"]
+
+
+def load(
+    checkpoint: str,
+    attention: str | Attention = "softmax",
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    device_map: str | None = None,
+    rope_theta_scale: float = 1.0,
+    train_length: int | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+) -> Model:
+    """Load a checkpoint and rewrite its attention, for good.
+
+    `checkpoint` is a hub id, a local folder, a GGUF file or a packaged short name; `attention` a specification
+    such as "ssmax:s=0.2"; the rest is as in `Checkpoint`. UserError when any of it cannot be.
+    """
+    chosen = parse(attention) if isinstance(attention, str) else attention
+    source = Checkpoint(
+        checkpoint,
+        revision,
+        dtype,
+        device,
+        device_map,
+        rope_theta_scale,
+        train_length,
+        trust_remote_code,
+        allow_pickle,
+    )
+    lasting = source.rewritten(source.load(), chosen)
+    model = lasting.__enter__()
+    model.lasting = lasting
+    return model

@@ -1,0 +1,154 @@
+"""Put another attention into somebody else's model, for as long as a `with` block lasts.
+
+transformers calls its attention through two registries: one for the function that attends, one for the function
+that makes the mask. Both get an entry under a name of our own; nothing that is there is overwritten.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import sdpa_mask
+
+from ssmax_eval.attention import Attention, Shape, Visible, parse
+from ssmax_eval.errors import UserError
+
+HARMLESS = {
+    "cache_position",
+    "output_attentions",
+    "output_hidden_states",
+    "position_ids",
+    "sliding_window",
+    "use_cache",
+}
+"""Arguments of a call that change nothing here; the mask already says what a sliding window hides."""
+
+Probe = Callable[[int, Tensor, Tensor, Visible, float, Attention], None]
+"""Called in every attention call with (layer, query, key, visible, scaling, attention)."""
+
+_numbers = itertools.count()
+
+
+class Rewriting:
+    """The attention that runs in a model, what it was called for, and a probe that may look at it."""
+
+    def __init__(self, attention: Attention) -> None:
+        self.attention = attention
+        self.calls: Counter[int] = Counter()
+        """How often each layer has attended."""
+        self.probe: Probe | None = None
+
+    def attend(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        **others: Any,
+    ) -> tuple[Tensor, None]:
+        """transformers' attention function: [B, H, T, D] in, [B, T, H, width of value] out."""
+        _refuse_unhonoured(module, dropout, others)
+        rows = query.shape[2]
+        if attention_mask is None and 1 < rows < key.shape[2]:
+            # An empty static cache being filled: only its first entries hold keys.
+            key, value = key[:, :, :rows], value[:, :, :rows]
+        visible = Visible(rows, key.shape[2], _boolean(attention_mask, key.shape[2]))
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        layer = int(module.layer_idx)  # type: ignore[arg-type]
+        self.calls[layer] += 1
+        if self.probe is not None:
+            self.probe(layer, query, key, visible, scaling, self.attention)
+        output = self.attention.forward(query, key, value, visible, scaling, layer)
+        return output.transpose(1, 2).contiguous(), None
+
+
+@contextmanager
+def rewritten(
+    hf: PreTrainedModel, attention: str | Attention, *, shape: Shape | None = None, verify: bool = True
+) -> Iterator[Rewriting]:
+    """Run `hf` with another attention inside the block; leaving it restores the model.
+
+    `attention` is a specification such as "ssmax:s=0.2", or an Attention. `shape` fills in the parameters that
+    depend on the checkpoint; by default it is read from the model's config. With `verify`, a short forward pass
+    first proves that the model is rewritten faithfully (see `canary`). UserError where it cannot be.
+    """
+    from ssmax_eval.loader.canary import verify_rewriting
+
+    chosen = parse(attention) if isinstance(attention, str) else attention
+    rewriting = Rewriting(chosen.resolve(shape if shape is not None else shape_of(hf.config)))
+    with _installed(hf, rewriting):
+        if verify:
+            verify_rewriting(hf, rewriting)
+        yield rewriting
+
+
+def shape_of(config: Any, train_length: int | None = None, brought: Any = None) -> Shape:
+    """Layers, heads and training length from a transformers config. UserError when it names no length."""
+    text = config.get_text_config(decoder=True)
+    length = train_length or getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
+    if not length:
+        raise UserError(
+            f"the config of this {text.model_type!r} checkpoint names no training length; give --train-length"
+        )
+    return Shape(int(text.num_hidden_layers), int(text.num_attention_heads), int(length), brought or {})
+
+
+@contextmanager
+def _installed(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[None]:
+    if not hf._can_set_attn_implementation():
+        raise UserError(
+            f"{type(hf).__name__} computes its attention by itself, past transformers' attention interface, "
+            "so it cannot be rewritten"
+        )
+    name, before = f"ssmax_eval_{next(_numbers)}", _implementations(hf)
+    AttentionInterface.register(name, rewriting.attend)
+    AttentionMaskInterface.register(name, sdpa_mask)
+    try:
+        hf.set_attn_implementation(name)
+        yield
+    finally:
+        for config, implementation in before:
+            config._attn_implementation_internal = implementation
+        AttentionInterface._global_mapping.pop(name)
+        AttentionMaskInterface._global_mapping.pop(name)
+
+
+def _implementations(hf: PreTrainedModel) -> list[tuple[Any, str]]:
+    configs = [module.config for module in hf.modules() if hasattr(module, "config")]
+    configs += [getattr(hf.config, name) for name in hf.config.sub_configs]
+    unique = {id(c): c for c in configs if hasattr(c, "_attn_implementation_internal")}
+    return [(c, c._attn_implementation_internal) for c in unique.values()]
+
+
+def _refuse_unhonoured(module: nn.Module, dropout: float, others: dict[str, Any]) -> None:
+    if dropout:
+        raise UserError(f"attention dropout is not supported here; given {dropout}, 0 would work")
+    if getattr(module, "is_causal", True) is False or others.pop("is_causal", True) is False:
+        raise UserError(f"{type(module).__name__} is not causal; only causal attention can be rewritten")
+    for name, value in others.items():
+        if name not in HARMLESS and value is not None and value is not False:
+            raise UserError(
+                f"{type(module).__name__} calls its attention with {name!r}, which is not honoured yet; "
+                "the numbers would be wrong, so this architecture is refused"
+            )
+
+
+def _boolean(mask: Tensor | None, keys: int) -> Tensor | None:
+    """A mask as booleans, True where a row may look. UserError for one that does more than hide."""
+    if mask is None:
+        return None
+    mask = mask[..., :keys]
+    if mask.dtype == torch.bool:
+        return mask
+    hidden = mask <= torch.finfo(mask.dtype).min / 2
+    if not bool((hidden | (mask == 0)).all()):
+        raise UserError("the attention mask holds biases besides 0 and minus infinity; they are not honoured yet")
+    return ~hidden

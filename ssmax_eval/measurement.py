@@ -1,0 +1,81 @@
+"""What is measured: a cell says where, a measurement says what was found there."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Scalar = float | int | str | bool | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The atom of record: one point of a task's grid. A coordinate that a task does not have is None."""
+
+    context_length: int
+    """Tokens that the model sees, the answer included."""
+    depth: float | None = None
+    """Wanted place of the needle: 0 is the start of the haystack, 1 its end."""
+    trial: int | None = None
+    """Number of the repetition, from 0."""
+    document: int | None = None
+    """Number of the document, from 0."""
+
+    def coordinates(self) -> dict[str, Any]:
+        """The coordinates that this cell has."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one cell gave: values of the cell as a whole, and a table of rows; or the error it failed with."""
+
+    cell: Cell
+    values: Mapping[str, Scalar] = field(default_factory=dict)
+    """One value a name, the same for every row of the cell."""
+    rows: Mapping[str, Sequence[Scalar]] = field(default_factory=dict)
+    """Columns of equal length; empty for a task that measures one thing a cell."""
+    error: str | None = None
+    """Why the cell failed. A failure is not a miss: it has no values."""
+    seconds: float = 0.0
+    """Wall-clock time that the cell took; a batch divides its time evenly."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(column) for column in self.rows.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"columns of unequal length: { {k: len(v) for k, v in self.rows.items()} }")
+
+    def finite(self) -> bool:
+        """Whether every number is finite; a measurement that is not is a failure."""
+        columns = [*self.rows.values(), list(self.values.values())]
+        return all(math.isfinite(v) for column in columns for v in column if isinstance(v, float))
+
+    def to_json(self) -> str:
+        """One line of JSON, without the line's end."""
+        record: dict[str, Any] = {"cell": self.cell.coordinates(), "seconds": round(self.seconds, 3)}
+        if self.error is not None:
+            record["error"] = self.error
+        else:
+            record |= {"values": dict(self.values), "rows": {k: list(v) for k, v in self.rows.items()}}
+        return json.dumps(record, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> "Measurement":
+        """Read back what `to_json` wrote."""
+        record = json.loads(line)
+        return cls(
+            cell=Cell(**record["cell"]),
+            values=record.get("values", {}),
+            rows=record.get("rows", {}),
+            error=record.get("error"),
+            seconds=record["seconds"],
+        )
+
+
+def short_floats(values: Any) -> list[float]:
+    """float32 numbers as the shortest decimals that read back as the same float32.
+
+    `values` is a one-dimensional array of float32. JSON then holds 3.4567 rather than 3.456700086593628.
+    """
+    return [float(str(value)) for value in values]

@@ -1,0 +1,153 @@
+"""Needle in a haystack: is a number, planted at some depth of a long text, still found?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ssmax_eval.corpus import filler, shuffled
+from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.tasks.base import Measure, Task, grid
+from ssmax_eval.tasks.prompts import Haystack, Prompt, Wording
+
+if TYPE_CHECKING:
+    from ssmax_eval.loader import Model
+
+SCORINGS = ("teacher_forced", "generate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeedleTask(Task):
+    """What every task with one needle in a haystack shares: the grid and the prompts."""
+
+    depths: tuple[float, ...] = grid((0.0, 0.25, 0.5, 0.75, 1.0))
+    """Wanted depths of the needle: 0 is the start of the haystack, 1 its end."""
+    trials: int = grid(5)
+    """Repetitions of each length and depth, each with a filler, city and number of its own."""
+    digits: int = 7
+    """Digits of the number (7 in the SSMax paper, 5 in the LSSAR paper)."""
+    chat_template: bool = True
+    """Use the tokenizer's chat template where it has one; false forces plain text."""
+    intro: str = "A special magic number is hidden in the following text. Remember it; you will be asked for it."
+    """Sentence before the haystack."""
+    needle: str = "The special magic number for {city} is {number}."
+    """The sentence to be found."""
+    question: str = "What is the special magic number for {city} in the text above?"
+    """Question after the haystack."""
+    answer_prefix: str = "The special magic number for {city} is"
+    """Beginning of the answer, given to the model."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.depths or not all(0.0 <= d <= 1.0 for d in self.depths):
+            raise UserError(f"depths lie between 0 (start) and 1 (end); given {list(self.depths)}")
+        if self.trials < 1 or not 1 <= self.digits <= 15:
+            raise UserError(f"trials must be 1 or more and digits 1 to 15; given {self.trials} and {self.digits}")
+        if "{number}" not in self.needle:
+            raise UserError(f"the needle must contain {{number}}; given {self.needle!r}")
+
+    def cells(self) -> list[Cell]:
+        return [
+            Cell(length, depth=depth, trial=trial)
+            for length in self.lengths
+            for trial in range(self.trials)
+            for depth in self.depths
+        ]
+
+    def haystack(self, tokenizer: Any) -> tuple[Haystack, bool]:
+        """The maker of prompts for a tokenizer, and whether it uses the chat template."""
+        chat = self.chat_template and bool(getattr(tokenizer, "chat_template", None))
+        wording = Wording(self.intro, self.needle, self.question, self.answer_prefix)
+        text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
+        return Haystack(tokenizer, text, wording, chat=chat, digits=self.digits, seed=self.seed), chat
+
+    def bind(self, model: "Model") -> Measure:
+        haystack, chat = self.haystack(model.tokenizer)
+        for length in self.lengths:  # a length that cannot be is said before anything is measured
+            haystack.prompt(Cell(length, depth=self.depths[0], trial=0))
+
+        def measure(cells: Sequence[Cell]) -> list[Measurement]:
+            prompts = [haystack.prompt(cell) for cell in cells]
+            common: dict[str, Any] = {"prompt": "chat" if chat else "plain"}
+            return self.measure(model, list(cells), prompts, common)
+
+        return measure
+
+    def measure(
+        self, model: "Model", cells: list[Cell], prompts: list[Prompt], common: dict[str, Any]
+    ) -> list[Measurement]:
+        """Measure prompts of one length on the model."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Niah(NeedleTask):
+    """Retrieval by context length and depth; scored without a judge: the number is there or it is not."""
+
+    kind = "niah"
+    about = "needle in a haystack: retrieval by context length and depth"
+
+    scoring: str = "teacher_forced"
+    """"teacher_forced": one pass, equal to greedy decoding of an answer that begins with the number.
+    "generate": real decoding, for models that talk before they answer."""
+    max_new_tokens: int = 48
+    """Tokens that `generate` may write."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scoring not in SCORINGS:
+            raise UserError(f"unknown scoring {self.scoring!r}; known: {', '.join(SCORINGS)}")
+
+    def measure(
+        self, model: "Model", cells: list[Cell], prompts: list[Prompt], common: dict[str, Any]
+    ) -> list[Measurement]:
+        ids = torch.tensor([p.ids for p in prompts])
+        logprobs, chosen, _ = model.answer(ids, max(len(p.ids) - p.answer_start for p in prompts))
+        return [
+            Measurement(cell, {**common, **placed(prompt), **self._scored(model, prompt, logprobs[i], chosen[i])})
+            for i, (cell, prompt) in enumerate(zip(cells, prompts, strict=True))
+        ]
+
+    def _scored(self, model: "Model", prompt: Prompt, logprobs: torch.Tensor, chosen: torch.Tensor) -> dict[str, Any]:
+        forced = scored(model.tokenizer, prompt, logprobs, chosen)
+        if self.scoring == "teacher_forced":
+            return forced
+        text = model.generate(prompt.ids[: prompt.answer_start], self.max_new_tokens)
+        leading = max((_common(text[i:], prompt.number) for i in range(len(text))), default=0)
+        score = float(prompt.number in text)
+        return {**forced, "score": score, "leading_digits": leading / len(prompt.number), "answer": text}
+
+
+def placed(prompt: Prompt) -> dict[str, Any]:
+    """What a row says of its prompt: the length and depth reached, and what was asked."""
+    return {
+        "actual_length": len(prompt.ids),
+        "actual_depth": round(prompt.depth, 4),
+        "city": prompt.city,
+        "expected": prompt.number,
+    }
+
+
+def scored(tokenizer: Any, prompt: Prompt, logprobs: torch.Tensor, chosen: torch.Tensor) -> dict[str, Any]:
+    """Score of one answer under teacher forcing.
+
+    `logprobs` and `chosen` end with the answer's tokens. Greedy decoding from the prompt writes exactly the
+    expected tokens if and only if the choice at each of them, the earlier ones being right, is right.
+    """
+    answer = prompt.ids[prompt.answer_start :]
+    choices = chosen[-len(answer) :].tolist()
+    right = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(choices, answer, strict=True))))
+    text = str(tokenizer.decode(choices[: right + 1])).strip()
+    return {
+        "score": float(right == len(answer)),
+        "leading_digits": _common(text, prompt.number) / len(prompt.number),
+        "logprob": round(float(logprobs[-len(answer) :].double().mean()), 6),
+        "answer": text,
+    }
+
+
+def _common(a: str, b: str) -> int:
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False))))

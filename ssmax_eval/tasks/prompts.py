@@ -1,0 +1,204 @@
+"""Haystacks: prompts of an exact number of tokens with one needle at a wanted depth."""
+
+import bisect
+import hashlib
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ssmax_eval.corpus import SENTENCE_END
+from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Cell
+
+HAYSTACK = "\u241fHAYSTACK\u241f"
+"""Stands for the haystack while a chat template is applied."""
+
+ENDINGS = ("", ".", " ...", " etc.", ", etc. ...")
+"""What may follow the filler where no cut alone gives the wanted length; each takes another number of tokens."""
+
+SLACK = 0.1
+"""Share of the haystack by which a needle may be off its depth to stand between two sentences."""
+
+CITIES = (  # noqa: SIM905 (a list of sixty lines reads worse)
+    "Amsterdam Athens Bangkok Barcelona Beijing Berlin Bogota Boston Brussels Budapest Cairo Chicago "
+    "Copenhagen Dakar Delhi Denver Dublin Edinburgh Florence Geneva Hamburg Hanoi Havana Helsinki "
+    "Istanbul Jakarta Kyoto Lagos Lima Lisbon London Lyon Madrid Manila Melbourne Miami Milan Montreal "
+    "Moscow Mumbai Munich Nairobi Naples Oslo Paris Prague Quito Rome Santiago Seattle Seoul Singapore "
+    "Stockholm Sydney Tokyo Toronto Tunis Vienna Warsaw Zurich"
+).split()
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The sentences of the task; `{city}` and `{number}` are filled in."""
+
+    intro: str
+    """Before the haystack."""
+    needle: str
+    """The sentence to be found."""
+    question: str
+    """After the haystack."""
+    answer_prefix: str
+    """Begins the answer, up to the number."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One trial, ready for the model."""
+
+    ids: list[int]
+    """The whole sequence: prompt, then the expected answer. Exactly `context_length` tokens."""
+    answer_start: int
+    """Index of the first token of the answer."""
+    digit_start: int
+    """Index of the first token of the answer that holds a digit; the row before it predicts it."""
+    key: tuple[int, int]
+    """First token of the number in the needle, and one past its last."""
+    depth: float
+    """Depth reached: share of the filler's tokens that stand before the needle."""
+    city: str
+    number: str
+
+
+class Haystack:
+    """Makes prompts for one tokenizer, one filler and one wording."""
+
+    def __init__(self, tokenizer: Any, filler: str, wording: Wording, *, chat: bool, digits: int, seed: int) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise UserError("exact lengths need a fast tokenizer (one that reports character offsets)")
+        self.tokenizer, self.filler, self.wording = tokenizer, filler, wording
+        self.chat, self.digits, self.seed = chat, digits, seed
+        self.starts = [0] + [m.end() for m in SENTENCE_END.finditer(filler)]
+        plain = tokenizer(filler, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        self.offsets: list[tuple[int, int]] = plain["offset_mapping"]
+
+    def prompt(self, cell: Cell) -> Prompt:
+        """The prompt of a cell. Filler depends on (seed, length, trial), the needle on the depth as well.
+
+        So every depth of a trial has the same haystack up to its needle. UserError when the filler is shorter
+        than the length, or the length is too short for the question itself.
+        """
+        length, depth, trial = cell.context_length, float(cell.depth or 0.0), cell.trial
+        draw = _random(self.seed, length, trial, depth)
+        city, number = draw.choice(CITIES), str(draw.randrange(10 ** (self.digits - 1), 10**self.digits))
+        while number in self.filler:
+            number = str(draw.randrange(10 ** (self.digits - 1), 10**self.digits))
+        start = self._start(_random(self.seed, length, trial), length)
+        head, tail = self._frame(city)
+        needle = self.wording.needle.format(city=city, number=number)
+
+        def assembled(stop: int, ending: str) -> str:
+            at = self._place(start, stop, depth)
+            before, after = self.filler[start:at], self.filler[at:stop] + ending
+            joined = f"{before}{needle} {after}" if at < stop else f"{before}{ending}\n\n{needle}"
+            return f"{head}{joined}{tail} {number}"
+
+        text, stop, ids, offsets = self._fit(start, length, assembled)
+        first, at, last = (self._token(place) for place in (start, self._place(start, stop, depth), stop))
+        answer_start, digit_start, key = self._located(text, ids, offsets, number)
+        return Prompt(ids, answer_start, digit_start, key, (at - first) / max(last - first, 1), city, number)
+
+    def _frame(self, city: str) -> tuple[str, str]:
+        """Everything before the haystack, and everything after it up to the answer."""
+        w = self.wording
+        intro, question, prefix = (part.format(city=city) for part in (w.intro, w.question, w.answer_prefix))
+        body = f"{intro}\n\n{HAYSTACK}\n\n{question}"
+        if self.chat:
+            message = [{"role": "user", "content": body}]
+            rendered = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+            whole = rendered + prefix
+        else:
+            whole = f"{body}\n{prefix}"
+        head, found, tail = whole.partition(HAYSTACK)
+        if not found or HAYSTACK in tail:
+            raise UserError("the chat template does not keep the message as it is; try --no-chat-template")
+        return head, tail
+
+    def _start(self, draw: random.Random, length: int) -> int:
+        """A sentence start in the filler with `length` tokens after it."""
+        spare = len(self.offsets) - length
+        if spare < 0:
+            raise UserError(
+                f"the filler has {len(self.offsets)} tokens, fewer than the context length {length}; "
+                "give a longer --text"
+            )
+        last = bisect.bisect_right(self.starts, self.offsets[spare][0] if spare < len(self.offsets) else 0)
+        return self.starts[draw.randrange(last)]
+
+    def _place(self, start: int, stop: int, depth: float) -> int:
+        """The sentence boundary nearest to the depth, as a place in the filler; 0 and 1 are the very ends.
+
+        Where that is off by more than a tenth of the haystack, the nearest white space after the depth.
+        """
+        first, last = self._token(start), self._token(stop)
+        wanted = self.offsets[min(first + round(depth * (last - first)), len(self.offsets) - 1)][0]
+        if depth >= 1.0 or wanted >= stop:
+            return stop
+        i = bisect.bisect_left(self.starts, wanted)
+        near = [b for b in self.starts[max(i - 1, 0) : i + 1] if start <= b < stop]
+        best = min(near, key=lambda b: abs(b - wanted), default=start)
+        if abs(best - wanted) <= SLACK * (stop - start):
+            return best
+        gap = re.compile(r"\s+").search(self.filler, wanted, stop)
+        return gap.end() if gap else best
+
+    def _token(self, place: int) -> int:
+        return bisect.bisect_left(self.offsets, (place, place))
+
+    def _fit(
+        self, start: int, length: int, assembled: Callable[[int, str], str]
+    ) -> tuple[str, int, list[int], list[tuple[int, int]]]:
+        """Cut the filler so that the assembled text has exactly `length` tokens: text, cut, tokens, offsets.
+
+        Where two neighbouring cuts differ by two tokens (a line's end may merge with what follows), something
+        is put after the cut.
+        """
+        first, fixed = self._token(start), len(self._encode(assembled(start, ""))[0])
+        if fixed + 8 > length:
+            raise UserError(f"context length {length} is too short: the question alone takes {fixed} tokens")
+        for ending in ENDINGS:
+            tokens, tried = length - fixed, set[int]()
+            while tokens not in tried and 0 < tokens <= len(self.offsets) - first:
+                tried.add(tokens)
+                stop = self.offsets[first + tokens - 1][1]
+                text = assembled(stop, ending)
+                ids, offsets = self._encode(text)
+                if len(ids) == length:
+                    return text, stop, ids, offsets
+                tokens += length - len(ids)
+        raise UserError(f"no cut of the filler gives exactly {length} tokens with this tokenizer")
+
+    def _located(
+        self, text: str, ids: list[int], offsets: list[tuple[int, int]], number: str
+    ) -> tuple[int, int, tuple[int, int]]:
+        """First token of the answer, first of its digits, and the tokens of the number in the needle."""
+        answer_at, key_at = len(text) - len(number) - 1, text.index(number)
+        answer_start = len(ids)
+        while answer_start > 0 and offsets[answer_start - 1][0] >= answer_at:
+            answer_start -= 1
+        if self._encode(text[:answer_at])[0] != ids[:answer_start]:
+            raise UserError("this tokenizer merges the answer with the text before it; let answer_prefix end in a word")
+        digit_start = next(i for i in range(answer_start, len(ids)) if offsets[i][1] > answer_at + 1)
+        key = [i for i, (a, b) in enumerate(offsets) if a < b and b > key_at and a < key_at + len(number)]
+        return answer_start, digit_start, (key[0], key[-1] + 1)
+
+    def _encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids and character offsets, with the special tokens that begin a text (a chat template has its own)."""
+        encoded = self.tokenizer(
+            text,
+            add_special_tokens=not self.chat,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            verbose=False,
+        )
+        stop = len(encoded["input_ids"])
+        while not self.chat and stop and encoded["special_tokens_mask"][stop - 1]:
+            stop -= 1
+        return encoded["input_ids"][:stop], encoded["offset_mapping"][:stop]
+
+
+def _random(*parts: object) -> random.Random:
+    """A generator that depends on the parts alone, not on what was drawn before."""
+    return random.Random(hashlib.sha256(repr(parts).encode()).digest())
