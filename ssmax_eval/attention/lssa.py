@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import normalize
 
 from ssmax_eval.attention.base import Attention, l1_normalised, masked_softmax, scores
 
@@ -66,7 +66,7 @@ def reweighted(a: Tensor, visible: Tensor, p: float) -> Tensor:
 
 def log_softplus(x: Tensor) -> Tensor:
     """log(softplus(x)), also where softplus itself would underflow; L1(softplus(x)) is softmax of this."""
-    return torch.where(x > -15.0, softplus(x).log(), x - 0.5 * x.exp())
+    return torch.where(x > -15.0, torch.logaddexp(x, x.new_zeros(())).log(), x - 0.5 * x.exp())
 
 
 def _unit(x: Tensor) -> Tensor:
