@@ -48,7 +48,7 @@ class Model:
     @property
     def max_positions(self) -> int | None:
         """Tokens beyond which the model cannot run at all (a learned position table), or None."""
-        length = self.hf.config.get_text_config(decoder=True).to_dict().get("max_position_embeddings")
+        length = getattr(self.hf.config.get_text_config(decoder=True), "max_position_embeddings", None)
         tables = [
             m.num_embeddings
             for m in self.hf.modules()

@@ -82,6 +82,11 @@ def rewritten(
     """
     from ssmax_eval.loader.canary import verify_rewriting
 
+    if not hf._can_set_attn_implementation():
+        raise UserError(
+            f"{type(hf).__name__} computes its attention by itself, past transformers' attention interface, "
+            "so it cannot be rewritten"
+        )
     chosen = parse(attention) if isinstance(attention, str) else attention
     rewriting = Rewriting(chosen.resolve(shape if shape is not None else shape_of(hf.config)))
     with _installed(hf, rewriting):
@@ -103,11 +108,6 @@ def shape_of(config: Any, train_length: int | None = None, brought: Any = None) 
 
 @contextmanager
 def _installed(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[None]:
-    if not hf._can_set_attn_implementation():
-        raise UserError(
-            f"{type(hf).__name__} computes its attention by itself, past transformers' attention interface, "
-            "so it cannot be rewritten"
-        )
     name, before = f"ssmax_eval_{next(_numbers)}", _implementations(hf)
     AttentionInterface.register(name, rewriting.attend)
     AttentionMaskInterface.register(name, sdpa_mask)

@@ -82,9 +82,7 @@ class Haystack:
         """
         length, depth, trial = cell.context_length, float(cell.depth or 0.0), cell.trial
         draw = _random(self.seed, length, trial, depth)
-        city, number = draw.choice(CITIES), str(draw.randrange(10 ** (self.digits - 1), 10**self.digits))
-        while number in self.filler:
-            number = str(draw.randrange(10 ** (self.digits - 1), 10**self.digits))
+        city, number = draw.choice(CITIES), self._number(draw)
         start = self._start(_random(self.seed, length, trial), length)
         head, tail = self._frame(city)
         needle = self.wording.needle.format(city=city, number=number)
@@ -99,6 +97,14 @@ class Haystack:
         first, at, last = (self._token(place) for place in (start, self._place(start, stop, depth), stop))
         answer_start, digit_start, key = self._located(text, ids, offsets, number)
         return Prompt(ids, answer_start, digit_start, key, (at - first) / max(last - first, 1), city, number)
+
+    def _number(self, draw: random.Random) -> str:
+        """A number that the filler does not hold anywhere."""
+        for _ in range(1000):
+            number = str(draw.randrange(10 ** (self.digits - 1), 10**self.digits))
+            if number not in self.filler:
+                return number
+        raise UserError(f"the filler holds nearly every number of {self.digits} digits; give more digits or other text")
 
     def _frame(self, city: str) -> tuple[str, str]:
         """Everything before the haystack, and everything after it up to the answer."""

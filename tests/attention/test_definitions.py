@@ -75,9 +75,7 @@ def test_every_attention_is_under_contract() -> None:
     [None, causal(window=5), causal(padding=(0, 9)), causal(window=4, padding=(3, 0))],
     ids=["causal", "window", "left padding", "both"],
 )
-def test_equals_the_definition(
-    spec: str, mask: Tensor | None, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equals_the_definition(spec: str, mask: Tensor | None, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "BLOCK_NUMBERS", block)
     query, key, value = tensors()
     wanted = expected(spec, query, key, value, causal() if mask is None else mask)
@@ -112,7 +110,9 @@ def test_decoding_equals_prefill(spec: str) -> None:
     query, key, value = tensors()
     whole = run(parse(spec), query, key, value)
     for start, stop in ((TOKENS - 1, TOKENS), (20, 29), (0, 1)):
-        piece = run(parse(spec), query[:, :, start:stop], key[:, :, :stop], value[:, :, :stop], _lower_right(start, stop))
+        piece = run(
+            parse(spec), query[:, :, start:stop], key[:, :, :stop], value[:, :, :stop], _lower_right(start, stop)
+        )
         torch.testing.assert_close(piece, whole[:, :, start:stop])
 
 
@@ -147,7 +147,9 @@ def test_one_dominant_score_among_20_000_keys_is_finite_and_wins(spec: str, dtyp
     value[:, :, 7] = 1.0
     output = float(run(parse(spec), query, key, value))
     assert math.isfinite(output)
-    assert output == pytest.approx(float(expected(spec, query, key, value, torch.ones(1, 1, 1, keys, dtype=bool))), abs=1e-2)
+    assert output == pytest.approx(
+        float(expected(spec, query, key, value, torch.ones(1, 1, 1, keys, dtype=bool))), abs=1e-2
+    )
     assert output > (0.5 if spec not in ("lssa", "lssa:qk_norm=false") else 1e-4)
 
 

@@ -1,0 +1,166 @@
+"""The tasks on the tiny checkpoint: each number against another way to get it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import ssmax_eval
+from ssmax_eval import tasks
+from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Cell
+from ssmax_eval.tasks.key_attention import KeyAttention
+from ssmax_eval.tasks.loss import Loss
+from ssmax_eval.tasks.niah import Niah, scored
+from ssmax_eval.tasks.prompts import Prompt
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder: Path) -> ssmax_eval.Model:
+    return ssmax_eval.load(str(tiny_folder), attention="ssmax:s=0.3", dtype="float32")
+
+
+def test_a_batch_gives_what_single_cells_give(model: ssmax_eval.Model) -> None:
+    for task in (Niah(lengths=(256,), trials=2), KeyAttention(lengths=(256,), trials=2), Loss(lengths=(64,))):
+        measure, cells = task.bind(model), task.cells()[:4]
+        for one, cell in zip(measure(cells), cells, strict=True):
+            (alone,) = measure([cell])
+            assert one.cell == cell
+            for name, column in {**one.rows, **{k: [v] for k, v in one.values.items()}}.items():
+                other = alone.rows.get(name, [alone.values.get(name)])
+                assert column == (pytest.approx(other, abs=1e-5) if isinstance(other[0], float) else other)
+
+
+def test_teacher_forcing_agrees_with_greedy_decoding(model: ssmax_eval.Model) -> None:
+    forced = Niah(lengths=(256,), depths=(0.5,), trials=4, digits=4)
+    free = tasks.overridden(forced, {"scoring": "generate", "max_new_tokens": 3})
+    scores = []
+    for one, other in zip(forced.bind(model)(forced.cells()), free.bind(model)(free.cells()), strict=True):
+        begins = str(other.values["answer"]).startswith(f" {one.values['expected']}")
+        assert bool(one.values["score"]) == begins
+        assert one.values["logprob"] == other.values["logprob"]
+        scores.append(one.values["leading_digits"])
+    assert all(0.0 <= float(s) <= 1.0 for s in scores if s is not None)
+
+
+@pytest.mark.parametrize(
+    ("written", "score", "leading", "answer"),
+    [("1234567", 1.0, 1.0, "1234567"), ("1234667", 0.0, 4 / 7, "12346"), ("2234567", 0.0, 0.0, "2")],
+)
+def test_scores_of_known_answers(
+    model: ssmax_eval.Model, written: str, score: float, leading: float, answer: str
+) -> None:
+    ids, choices = (
+        model.tokenizer(f" {number}", add_special_tokens=False)["input_ids"] for number in ("1234567", written)
+    )
+    prompt = Prompt([5, 6, *ids], 2, 3, (0, 1), 0.5, "Rome", "1234567")
+    logprobs = torch.full((len(ids),), -0.5)
+    values = scored(model.tokenizer, prompt, logprobs, torch.tensor(choices))
+    assert values == {"score": score, "leading_digits": leading, "logprob": -0.5, "answer": answer}
+
+
+def test_loss_by_position_is_that_of_one_long_pass(model: ssmax_eval.Model) -> None:
+    """The mean over the first L positions of a long document is the loss of its first L tokens alone."""
+    task = Loss(lengths=(200,), documents=1)
+    (found,) = task.bind(model)(task.cells())
+    (_, ids), *_ = task.cut(model.tokenizer, 200)
+    assert found.rows["position"] == list(range(1, 200))
+    short = model.token_losses(ids[:50])
+    assert found.rows["nll"][:49] == pytest.approx(short.tolist(), abs=1e-4)
+
+
+def test_documents_of_the_built_in_text(model: ssmax_eval.Model) -> None:
+    documents = Loss(lengths=(3000,), documents=5).cut(model.tokenizer, 3000)
+    assert [len(ids) for _, ids in documents] == [3000] * 5
+    assert len({tuple(ids) for _, ids in documents}) == 5
+    from pydoc_data.topics import topics
+
+    for name, ids in documents:
+        assert topics[name].strip().startswith(model.tokenizer.decode(ids[:20]))
+
+
+def test_documents_of_given_texts_take_turns(model: ssmax_eval.Model, tmp_path: Path) -> None:
+    words = {name: " ".join(f"{name}{i}" for i in range(300)) for name in ("left", "right")}
+    for name, content in words.items():
+        (tmp_path / f"{name}.txt").write_text(content)
+    (tmp_path / "more.jsonl").write_text(json.dumps({"text": words["left"].upper()}) + "\n\n")
+    task = Loss(lengths=(400,), documents=5, texts=(str(tmp_path),))
+    documents = task.cut(model.tokenizer, 400)
+    assert [name for name, _ in documents] == ["left", "more:1", "right", "left", "more:1"]
+    first, second = (model.tokenizer.decode(documents[i][1]) for i in (0, 3))
+    assert words["left"].startswith(first + second)
+    with pytest.raises(UserError, match="documents of 400 tokens, not 50"):
+        tasks.overridden(task, {"documents": 50}).bind(model)
+
+
+def test_needle_scores_are_key_mass(model: ssmax_eval.Model) -> None:
+    task = KeyAttention(lengths=(256,), depths=(0.5,), trials=1)
+    (found,) = task.bind(model)(task.cells())
+    prompt = task.haystack(model.tokenizer)[0].prompt(task.cells()[0])
+    wanted = model.key_mass(prompt.ids[: prompt.digit_start], *prompt.key)
+    answering = [i for i, p in enumerate(found.rows["position"]) if p == found.values["answer_position"]]
+    assert found.values["answer_position"] == prompt.digit_start - 1
+    mine = [found.rows["needle_score"][i] for i in answering]
+    assert mine == pytest.approx(wanted.flatten().tolist(), abs=1e-6)
+    assert [(found.rows["layer"][i], found.rows["head"][i]) for i in answering] == [
+        (layer, head) for layer in range(2) for head in range(4)
+    ]
+
+
+def test_fading_statistics_are_those_of_the_weights(model: ssmax_eval.Model) -> None:
+    task = KeyAttention(lengths=(256,), depths=(0.0,), trials=1)
+    (found,) = task.bind(model)(task.cells())
+    prompt = task.haystack(model.tokenizer)[0].prompt(task.cells()[0])
+    positions = sorted(set(found.rows["position"]))
+    assert positions == sorted([4, 8, 16, 32, 64, 128, prompt.digit_start - 1])
+    weights = model.attention_rows(prompt.ids, torch.tensor(positions), lambda a: a[0].double())
+    for i in range(0, len(found.rows["layer"]), 5):
+        row = {name: column[i] for name, column in found.rows.items()}
+        a = weights[row["layer"]][row["head"], positions.index(row["position"])]
+        a = a[a > 0]
+        assert row["max_weight"] == pytest.approx(float(a.max()), rel=1e-5)
+        assert row["entropy"] == pytest.approx(float(-(a * a.log()).sum()), rel=1e-4, abs=1e-6)
+        assert row["effective_keys"] == pytest.approx(float((-(a * a.log()).sum()).exp()), rel=1e-4)
+
+
+def test_growing_a_grid_keeps_its_identity_and_nothing_else_does(tmp_path: Path) -> None:
+    task = tasks.load("niah")
+    for change in ({"lengths": [64, 128]}, {"depths": [0.1]}, {"trials": 99}):
+        assert tasks.overridden(task, change).identity() == task.identity()
+    (tmp_path / "a.txt").write_text("Some other text.")
+    for change in ({"seed": 1}, {"digits": 5}, {"question": "?"}, {"texts": [str(tmp_path / "a.txt")]}):
+        assert tasks.overridden(task, change).identity() != task.identity()
+
+
+def test_batches_hold_one_length() -> None:
+    cells = [Cell(8, document=i) for i in range(3)] + [Cell(16, document=0)]
+    batches = list(Loss(lengths=(8, 16)).batches(cells, 2))
+    assert [[c.context_length for c in batch] for batch in batches] == [[8, 8], [8], [16]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("task: niah\nlengths: [5", "not readable as YAML"),
+        ("just text", "must be a mapping"),
+        ("task: niahh\nlengths: [512]", "unknown task 'niahh'; did you mean 'niah'"),
+        ("task: niah\nlengths: [512]\ndepht: 1", "'depht'; did you mean 'depths'"),
+        ("task: niah\nlengths: many", "'many', which is no int"),
+        ("task: niah", "lacks 'lengths'"),
+        ("task: niah\nlengths: [512]\ndepths: [2]", "between 0"),
+        ("task: niah\nlengths: [512]\nneedle: nothing", "must contain"),
+        ("task: niah\nlengths: [512]\nscoring: judge", "unknown scoring 'judge'"),
+        ("task: loss\nlengths: []", "2 tokens or more"),
+    ],
+)
+def test_mistakes_in_a_task_file_are_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        tasks.load(str(path))
+
+
+@pytest.mark.parametrize("name", tasks.settings())
+def test_every_shipped_task_loads(name: str) -> None:
+    assert tasks.load(name).cells()
