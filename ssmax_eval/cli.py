@@ -221,3 +221,7 @@ def _checkpoint(name: str, loading: dict[str, Any]) -> "Checkpoint":
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     return Checkpoint(name, **loading)
+
+
+if __name__ == "__main__":
+    main()
