@@ -65,11 +65,7 @@ class Model:
         batch = self._batch(ids)
         hidden = self._hidden(batch)
         losses = [
-            torch.nn.functional.cross_entropy(
-                self._logits(hidden, start, stop).float().transpose(1, 2),
-                batch[:, start + 1 : stop + 1].to(self.hf.device),
-                reduction="none",
-            ).cpu()
+            _surprise(self._logits(hidden, start, stop), batch[:, start + 1 : stop + 1]).cpu()
             for start, stop in _slices(batch.shape[1] - 1)
         ]
         joined = torch.cat(losses, dim=1)
@@ -88,9 +84,8 @@ class Model:
         with self._probing(rows, reduce) as looked_at:
             hidden = self._hidden(batch)
         length = batch.shape[1]
-        logits = self._logits(hidden, length - 1 - answer_tokens, length - 1).float().log_softmax(-1)
-        target = batch[:, -answer_tokens:, None].to(logits.device)
-        return logits.gather(-1, target)[..., 0].cpu(), logits.argmax(-1).cpu(), looked_at
+        logits = self._logits(hidden, length - 1 - answer_tokens, length - 1)
+        return -_surprise(logits, batch[:, -answer_tokens:]).cpu(), logits.argmax(-1).cpu(), looked_at
 
     @torch.inference_mode()
     def attention_rows(self, ids: Any, rows: Tensor, reduce: "Reduce") -> list[Tensor]:
@@ -179,6 +174,16 @@ class Model:
 
 Reduce = Callable[[Tensor], Tensor]
 """Makes something small of the attention weights [B, H, R, T] of one layer."""
+
+
+def _surprise(logits: Tensor, tokens: Tensor) -> Tensor:
+    """−log p of tokens [B, T] under logits [B, T, vocabulary], float32.
+
+    torch's cross_entropy on logits that are transposed adds up the vocabulary one by one in float32, which
+    biases every token of a vocabulary of 49 152 by 1e-4 nats.
+    """
+    wide = logits.float()
+    return wide.logsumexp(-1) - wide.gather(-1, tokens[..., None].to(wide.device))[..., 0]
 
 
 def _slices(length: int) -> Sequence[tuple[int, int]]:

@@ -4,11 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaForCausalLM,
+)
 
 import ssmax_eval
 from ssmax_eval.attention import Visible
 from ssmax_eval.loader import model as model_room
+from tests.conftest import tiny_config
 
 IDS = torch.randint(3, 600, (50,), generator=torch.Generator().manual_seed(4))
 
@@ -105,3 +113,14 @@ def test_a_table_of_positions_is_a_limit(eager: ssmax_eval.Model) -> None:
     hf = GPT2LMHeadModel(config)
     assert model_room.Model(hf, None, None, None).max_positions == 64  # type: ignore[arg-type]
     assert eager.max_positions is None
+
+
+def test_float32_losses_of_a_large_vocabulary_are_not_biased() -> None:
+    torch.manual_seed(0)
+    hf = LlamaForCausalLM(tiny_config(vocab_size=50_000)).eval()
+    rough = model_room.Model(hf, None, None, None).token_losses(IDS).double()  # type: ignore[arg-type]
+    with torch.no_grad():
+        logits = hf.double()(IDS[None]).logits[0, :-1]
+    exact = torch.nn.functional.cross_entropy(logits, IDS[1:], reduction="none")
+    assert float((rough - exact).mean().abs()) < 2e-6
+    torch.testing.assert_close(rough, exact, rtol=0, atol=2e-5)
