@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -157,17 +158,67 @@ def run(
 @main.command()
 @click.argument("runs", nargs=-1, required=True)
 @click.option("-o", "--output", default="report", show_default=True, help="Folder for the report.")
-@click.option("--title", default="Long-context evaluation", show_default=True)
-def report(runs: tuple[str, ...], output: str, title: str) -> None:
+@click.option("--title", default="Long-context evaluation", show_default=True, help="Heading of the pages.")
+@click.option("--style", default="double", show_default=True, help="Figures for single or double columns, or slides.")
+@click.option("--baseline", help="Series that the others are compared with, as the tables name it.")
+def report(runs: tuple[str, ...], output: str, **options: Any) -> None:
     """Draw figures and tables from RUNS (run folders, or folders of runs).
 
-    Example:  ssmax-eval report runs -o report
+    Example:  ssmax-eval report runs results -o report --style single
     """
-    from ssmax_eval.report import write_report
+    paths = _report(runs, output, **options)
+    click.echo("\n".join(str(path) for path in paths if path.suffix in (".html", ".md")))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--baseline", help="Series that the others are compared with, as the tables name it.")
+def compare(runs: tuple[str, ...], baseline: str | None) -> None:
+    """Is A better than B? Paired statistics on identical prompts and documents, a sentence each.
+
+    Example:  ssmax-eval compare runs --baseline softmax
+    """
+    from ssmax_eval.report import sentences
     from ssmax_eval.store import read_results
 
-    paths = write_report(read_results(*runs), output, title=title)
-    click.echo("\n".join(str(path) for path in paths if path.suffix in (".html", ".md")))
+    click.echo("\n".join(sentences(read_results(*runs), baseline)))
+
+
+def _trial_options(command: Any) -> Any:
+    options = [
+        click.argument("run"),
+        click.option("--cell", required=True, help="As in context_length=512,depth=0.5,trial=0."),
+        click.option("--checkpoint", help="Where the checkpoint is, if no longer where it was."),
+        click.option("--text", "texts", multiple=True, help="Likewise the text."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_trial_options
+def show(run: str, **where: Any) -> None:
+    """Show one cell of RUN: the prompt around the needle, the answer, the score, the tokens.
+
+    Example:  ssmax-eval show runs/NAME --cell context_length=512,depth=0.5,trial=0
+    """
+    from ssmax_eval import trial
+
+    click.echo(trial.show(trial.find(run, **where)))
+
+
+@main.command()
+@_trial_options
+def reconstruct(run: str, **where: Any) -> None:
+    """Print the exact prompt of one cell of RUN, byte for byte, up to where the answer begins.
+
+    Example:  ssmax-eval reconstruct runs/NAME --cell context_length=512,depth=0.5,trial=0 > prompt.txt
+    """
+    from ssmax_eval import trial
+
+    prompt = trial.find(run, **where).prompt()
+    click.echo(prompt.text[: prompt.answer_at], nl=False)
 
 
 @main.command()
@@ -197,20 +248,23 @@ def demo(output: str) -> None:
     Example:  ssmax-eval demo
     """
     from ssmax_eval import session
-    from ssmax_eval.report import write_report
-    from ssmax_eval.store import read_results
 
     chosen = session.tasks(("niah_demo", "loss_demo", "key_attention_demo"), {}, (), None)
     runs = os.path.join(output, "runs")
     plan = session.plan(_checkpoint("smollm2-135m", {}), ("softmax", "ssmax"), chosen, runs)
     session.execute(plan, batch_size=1)
-    paths = write_report(
-        read_results(*(plan.store.root / run.name for run in plan.runs)),
-        os.path.join(output, "report"),
-        title="SmolLM2-135M-Instruct under softmax and SSMax",
-    )
+    folders = tuple(str(plan.store.root / run.name) for run in plan.runs)
+    title = "SmolLM2-135M-Instruct under softmax and SSMax"
+    paths = _report(folders, os.path.join(output, "report"), title=title)
     click.echo(session.summary(plan))
     click.echo("\n".join(str(path) for path in paths if path.suffix in (".html", ".md", ".png")))
+
+
+def _report(runs: tuple[str, ...], output: str, **options: Any) -> list[Path]:
+    from ssmax_eval.report import write_report
+    from ssmax_eval.store import read_results, read_runs
+
+    return write_report(read_results(*runs), output, provenance=read_runs(*runs), **options)
 
 
 def _checkpoint(name: str, loading: dict[str, Any]) -> "Checkpoint":

@@ -139,19 +139,20 @@ def _one(plan: Plan, run: Run, model: Any, batch_size: int) -> None:
             bar.update(measurement.cell.context_length)
 
         measure(
-            run, model, plan.store, session=recorded(model.hf.device, batch_size), batch_size=batch_size,
+            run, model, plan.store, session=recorded(run, model.hf.device, batch_size), batch_size=batch_size,
             retry_failed=plan.retry_failed, progress=progress,
         )  # fmt: skip
     if failed:
         click.echo(f"{title}: {failed} cells failed; the report marks them, --retry-failed tries again", err=True)
 
 
-def recorded(device: torch.device, batch_size: int) -> dict[str, Any]:
+def recorded(run: Run, device: torch.device, batch_size: int) -> dict[str, Any]:
     """What is written down of a session and does not change its numbers."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": ["ssmax-eval", *sys.argv[1:]],
+        "given": {"checkpoint": run.checkpoint.name, "texts": list(run.task.texts)},
         "versions": {
             "ssmax_eval": __version__,
             "torch": torch.__version__,

@@ -124,14 +124,19 @@ def _measurements(folder: Path) -> Iterator[Measurement]:
 
 
 def run_folders(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The run folders among `paths`: each a run, or a store of runs. UserError when one holds none."""
-    found: dict[Path, None] = {}
+    """The run folders among `paths`: each a run, or a store of runs.
+
+    UserError when one holds none, or when two hold the same run: its cells would count twice.
+    """
+    found: dict[str, Path] = {}
     for path in map(Path, paths):
         here = [path] if (path / RUN_FILE).exists() else sorted(child.parent for child in path.glob(f"*/{RUN_FILE}"))
         if not here:
             raise UserError(f"no runs in {str(path)!r}; give a run's folder or the folder of runs given to --output")
-        found |= dict.fromkeys(here)
-    return list(found)
+        for folder in here:
+            if found.setdefault(folder.name, folder).resolve() != folder.resolve():
+                raise UserError(f"{str(folder)!r} and {str(found[folder.name])!r} are the same run; give one of them")
+    return list(found.values())
 
 
 def read_runs(*paths: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from ssmax_eval import read_results
 from ssmax_eval.cli import main
+from tests.conftest import make_tokenizer
 
 SMALL = ["--lengths", "200,256", "--trials", "1", "--depths", "0:1:2", "--documents", "2"]
 
@@ -142,6 +143,35 @@ def test_mistakes_about_the_checkpoint(tiny_folder: Path, tmp_path: Path) -> Non
     fake = tmp_path / "fake.gguf"
     fake.write_bytes(b"GGUF????")
     refused(fake, "cannot be read as a GGUF checkpoint")
+
+
+def test_a_stored_cell_can_be_looked_into(tiny_folder: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(" ".join(f"Sentence {'abc'[i % 3]} has {i * i} words." for i in range(900)))
+    call("run", tiny_folder, *SMALL, "--task", "niah", "--task", "loss", "--text", text, "-o", tmp_path / "runs")
+    (needle,) = (tmp_path / "runs").glob("*_niah_*")
+    (loss,) = (tmp_path / "runs").glob("*_loss_*")
+    cell = "context_length=200,depth=1.0,trial=0"
+    row = read_results(needle).query("context_length == 200 and depth == 1.0").iloc[0]
+    prompt = call("reconstruct", needle, "--cell", cell).stdout
+    tokens = make_tokenizer()(f"{prompt} {row.expected}", add_special_tokens=False)["input_ids"]
+    assert len(tokens) == 200
+    assert f"The special magic number for {row.city} is {row.expected}." in prompt
+    assert prompt.endswith(f"The special magic number for {row.city} is")
+    shown = call("show", needle, "--cell", cell).stdout
+    assert f"expected  {row.expected}" in shown
+    assert str(list(row.expected)) in shown
+    assert "nats per token" in call("show", loss, "--cell", "context_length=200,document=1").stdout
+    for folder, where, message in (
+        (needle, "context_length=999,depth=1.0,trial=0", "has no cell"),
+        (needle, "depth", "a cell is written"),
+    ):
+        refused = call("show", folder, "--cell", where)
+        assert refused.exit_code == 2
+        assert message in refused.stderr
+    assert "has no prompt" in call("reconstruct", loss, "--cell", "context_length=200,document=1").stderr
+    text.write_text("Something else. " * 900)
+    assert "not the one that was measured" in call("show", needle, "--cell", cell).stderr
 
 
 def test_report_of_nothing(tmp_path: Path) -> None:

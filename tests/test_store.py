@@ -133,6 +133,14 @@ def test_no_runs_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
+def test_a_run_that_lies_in_two_places_is_not_counted_twice(tmp_path: Path) -> None:
+    for name in "ab":
+        filled(tmp_path / name)
+    with pytest.raises(UserError, match="are the same run"):
+        read_results(tmp_path / "a", tmp_path / "b")
+    assert len(read_results(tmp_path / "a", tmp_path / "a" / "run")) == 6
+
+
 def test_a_broken_description_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     filled(tmp_path)
     (tmp_path / "run" / "run.json").write_text("{")

@@ -58,6 +58,10 @@ class Prompt:
     """First token of the number in the needle, and one past its last."""
     depth: float
     """Depth reached: share of the filler's tokens that stand before the needle."""
+    text: str
+    """The text that `ids` encodes."""
+    answer_at: int
+    """Where in the text the expected answer begins; before it stands what a model is asked."""
     city: str
     number: str
 
@@ -95,8 +99,10 @@ class Haystack:
 
         text, stop, ids, offsets = self._fit(start, length, assembled)
         first, at, last = (self._token(place) for place in (start, self._place(start, stop, depth), stop))
-        answer_start, digit_start, key = self._located(text, ids, offsets, number)
-        return Prompt(ids, answer_start, digit_start, key, (at - first) / max(last - first, 1), city, number)
+        answer_at = len(text) - len(number) - 1
+        answer_start, digit_start, key = self._located(text, ids, offsets, number, answer_at)
+        depth = (at - first) / max(last - first, 1)
+        return Prompt(ids, answer_start, digit_start, key, depth, text, answer_at, city, number)
 
     def _number(self, draw: random.Random) -> str:
         """A number that the filler does not hold anywhere."""
@@ -177,11 +183,10 @@ class Haystack:
         raise UserError(f"no cut of the filler gives exactly {length} tokens with this tokenizer")
 
     def _located(
-        self, text: str, ids: list[int], offsets: list[tuple[int, int]], number: str
+        self, text: str, ids: list[int], offsets: list[tuple[int, int]], number: str, answer_at: int
     ) -> tuple[int, int, tuple[int, int]]:
         """First token of the answer, first of its digits, and the tokens of the number in the needle."""
-        answer_at, key_at = len(text) - len(number) - 1, text.index(number)
-        answer_start = len(ids)
+        key_at, answer_start = text.index(number), len(ids)
         while answer_start > 0 and offsets[answer_start - 1][0] >= answer_at:
             answer_start -= 1
         if self._encode(text[:answer_at])[0] != ids[:answer_start]:

@@ -54,7 +54,7 @@ def test_scores_of_known_answers(
     ids, choices = (
         model.tokenizer(f" {number}", add_special_tokens=False)["input_ids"] for number in ("1234567", written)
     )
-    prompt = Prompt([5, 6, *ids], 2, 3, (0, 1), 0.5, "Rome", "1234567")
+    prompt = Prompt([5, 6, *ids], 2, 3, (0, 1), 0.5, "", 0, "Rome", "1234567")
     logprobs = torch.full((len(ids),), -0.5)
     values = scored(model.tokenizer, prompt, logprobs, torch.tensor(choices))
     assert values == {"score": score, "leading_digits": leading, "logprob": -0.5, "answer": answer}

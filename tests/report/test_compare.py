@@ -1,0 +1,129 @@
+"""Differences rest on identical prompts and documents, and agree with the textbooks."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ssmax_eval.errors import UserError
+from ssmax_eval.report import compare, statistics
+from ssmax_eval.report.differences import difference_heatmap, sentences
+from tests.report import examples
+
+SOFTMAX, SSMAX = examples.ATTENTIONS
+
+
+def two(first: list[float], second: list[float]) -> pd.DataFrame:
+    """Needle trials of two series at one length and depth, with these scores."""
+    size = {"lengths": (512,), "depths": (0.5,), "trials": len(first)}
+    return pd.concat(
+        [examples.niah(SOFTMAX, **size).assign(score=first), examples.niah(SSMAX, **size).assign(score=second)]
+    )
+
+
+@pytest.mark.parametrize(("a", "b"), [(0, 0), (1, 0), (3, 9), (20, 20), (0, 30)])
+def test_mcnemar_is_the_exact_binomial_test(a: int, b: int) -> None:
+    expected = stats.binomtest(a, a + b).pvalue if a + b else 1.0
+    assert float(statistics.mcnemar(a, b)) == pytest.approx(expected)
+
+
+def test_paired_interval_covers_the_difference_at_20_trials() -> None:
+    rng = np.random.default_rng(0)
+    for both, only_a, only_b in [(0.5, 0.1, 0.2), (0.3, 0.2, 0.2), (0.2, 0.05, 0.5)]:
+        counts = rng.multinomial(20, [both, only_a, only_b, 1 - both - only_a - only_b], 20_000)
+        low, high = statistics.paired_proportions(counts[:, 1], counts[:, 2], 20)
+        assert 0.93 < np.mean((low <= only_b - only_a) & (only_b - only_a <= high)) < 0.98
+
+
+def test_bootstrap_covers_the_mean_at_20_documents() -> None:
+    rng = np.random.default_rng(1)
+    limits = np.array([statistics.bootstrap(x, resamples=1000) for x in rng.normal(0.3, 1, (1500, 20))])
+    assert 0.93 < np.mean((limits[:, 0] < 0.3) & (limits[:, 1] > 0.3)) < 0.97
+
+
+@pytest.mark.parametrize(("units", "method"), [(5, "paired t-interval"), (12, "paired bootstrap")])
+def test_few_documents_are_covered_as_well_as_many(units: int, method: str) -> None:
+    rng = np.random.default_rng(2)
+    found = [statistics.paired_means(x) for x in rng.normal(0.3, 1, (600, units))]
+    assert {how for _, _, how in found} == {method}
+    assert 0.92 < np.mean([low < 0.3 < high for low, high, _ in found]) < 0.98
+
+
+def test_bootstrap_needs_two_documents_and_is_the_same_twice() -> None:
+    assert np.isnan(statistics.bootstrap([1.0])).all()
+    assert statistics.bootstrap([1.0, 2, 4]) == statistics.bootstrap([1.0, 2, 4])
+
+
+def test_retrieval_differences_count_what_only_one_found() -> None:
+    row = compare.retrieval_differences(two([1, 1, 0, 0, 0], [1, 0, 1, 1, 0])).iloc[0]
+    assert row[["baseline", "series"]].tolist() == [SOFTMAX, SSMAX]
+    assert row[["context_length", "n", "gained", "lost", "unmatched"]].tolist() == [0, 5, 2, 1, 0]
+    assert row["mean"] == pytest.approx(0.2)
+    assert row["p"] == pytest.approx(stats.binomtest(1, 3).pvalue)
+
+
+def test_trials_that_do_not_match_are_said() -> None:
+    frame = examples.everything()
+    niah = frame[frame["task"] == "niah"].copy()
+    moved = (niah["attention"] == SOFTMAX) & (niah["context_length"] == 512) & (niah["trial"] == 0)
+    niah.loc[moved, "expected"] = "7654321"
+    trials = compare.matched_trials(niah, SOFTMAX, SSMAX)
+    counts = trials["match"].value_counts().to_dict()
+    assert counts == {"both": 63, "different prompt": 5, "failed": 4, "only baseline": 3}
+    total = compare.retrieval_differences(niah).iloc[0]
+    assert total[["n", "unmatched"]].tolist() == [63, 12]
+    assert "Left out: 12 trials" in sentences(niah)[0]
+
+
+def test_loss_differences_are_paired_by_document() -> None:
+    first, second = examples.loss(), examples.loss(SSMAX)
+    second["nll"] = first["nll"].to_numpy() - 0.25 + 0.001 * second["document"]
+    extra = examples.loss(documents=6).query("document == 5")
+    table = compare.loss_differences(pd.concat([first, second, extra]))
+    assert table["mean"].tolist() == pytest.approx([-0.248] * len(table))
+    assert (table["n"] == 5).all()
+    assert (table["unmatched"] == 1).all()
+    assert (table["low"] < table["mean"]).all()
+    assert ((table["high"] > table["mean"]) & (table["high"] < -0.245)).all()
+
+
+def test_sentences_say_which_way_and_whether_chance_explains_it() -> None:
+    found = sentences(two([1.0] * 20, [0.0] * 20))[0]
+    assert "1.00 lower with ssmax:s=0.12482 than with softmax" in found
+    assert "p < 0.001" in found
+    assert "more than chance explains" in found
+    assert "do not tell the two apart" in sentences(two([1, 0, 0], [0, 1, 1]))[0]
+    alone = pd.concat([examples.loss(length=200, documents=1), examples.loss(SSMAX, length=200, documents=1)])
+    assert "no interval, and no claim" in sentences(alone)[0]
+
+
+def test_sentences_name_the_checkpoint_once() -> None:
+    parts = [examples.niah(a, checkpoint=c, lengths=(512,)) for a in examples.ATTENTIONS for c in ("x", "y")]
+    said = sentences(pd.concat(parts))
+    assert [text.partition(": ")[0] for text in said] == ["x", "y"]
+    assert said[0].count("x ·") == 0
+
+
+def test_every_checkpoint_is_compared_with_its_own_first_series() -> None:
+    frame = pd.concat([examples.niah(a, checkpoint=c) for a in examples.ATTENTIONS for c in ("x", "y")])
+    assert compare.pairs(frame) == [(f"{c} · {SOFTMAX}", f"{c} · {SSMAX}") for c in ("x", "y")]
+    assert len(compare.pairs(frame, f"y · {SSMAX}")) == 3
+    assert compare.pairs(pd.concat([examples.niah(), examples.niah(checkpoint="y")])) == [
+        ("smollm2-135m · softmax", "y · softmax")
+    ]
+
+
+def test_a_wrong_baseline_and_a_single_series_are_refused() -> None:
+    with pytest.raises(UserError, match="unknown baseline 'softmux'; these results hold softmax, ssmax"):
+        compare.pairs(examples.everything(), "softmux")
+    with pytest.raises(UserError, match="at least two series"):
+        compare.pairs(examples.niah())
+
+
+def test_difference_heatmap_shows_only_shared_prompts() -> None:
+    figure = difference_heatmap(examples.everything())
+    ax = figure.axes[0]
+    assert ax.collections[0].get_clim() == (-1, 1)
+    assert len(ax.texts) == 23
+    assert ax.get_title(loc="left") == "ssmax:s=0.12482 minus softmax"
+    assert "no shared prompt" in [text.get_text() for text in figure.legends[0].get_texts()]

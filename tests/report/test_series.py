@@ -1,0 +1,78 @@
+"""Names tell series apart with as little as it takes."""
+
+import pandas as pd
+import pytest
+
+from ssmax_eval.errors import UserError
+from ssmax_eval.report.series import labelled, looks, measured, of_task, series_table
+from tests.report import examples
+
+
+def names(*parts: pd.DataFrame) -> list[str]:
+    frame = examples.as_stored(pd.concat(parts, ignore_index=True))
+    return list(labelled(frame)["series"].cat.categories)
+
+
+def test_one_checkpoint_is_left_out_of_names_and_softmax_comes_first() -> None:
+    assert names(examples.niah("lssar:p=15"), examples.niah("softmax")) == ["softmax", "lssar:p=15"]
+
+
+def test_names_add_only_what_differs() -> None:
+    assert names(examples.niah(), examples.niah(checkpoint="b")) == ["smollm2-135m · softmax", "b · softmax"]
+    assert names(examples.niah(), examples.niah(rope="theta x50")) == ["softmax", "softmax · theta x50"]
+    assert names(examples.niah(dtype="bfloat16"), examples.niah()) == [
+        "softmax · bfloat16",
+        "softmax · float32",
+    ]
+
+
+def test_tasks_of_one_configuration_are_one_series() -> None:
+    assert names(examples.niah(), examples.loss(length=64), examples.key_attention(lengths=(64,))) == ["softmax"]
+
+
+def test_runs_that_extend_each_other_are_one_series_and_repeats_are_two() -> None:
+    extended = examples.niah(lengths=(16384,)).assign(run="more")
+    assert names(examples.niah(), extended) == ["softmax"]
+    repeated = examples.niah(lengths=(512,)).assign(run="again")
+    first = examples.niah()
+    assert names(first, repeated) == [f"softmax · {first['run'][0]}", "softmax · again"]
+
+
+def test_labels_are_kept_so_that_part_of_a_frame_looks_like_the_whole() -> None:
+    frame = labelled(examples.everything())
+    part = frame[frame["attention"] != "softmax"]
+    assert labelled(part) is part
+    assert list(series_table(part)["series"]) == [examples.ATTENTIONS[1]]
+
+
+def test_an_attention_has_one_colour_whatever_the_checkpoint() -> None:
+    parts = [examples.niah(a, checkpoint=c) for c in ("x", "y") for a in examples.ATTENTIONS]
+    styles = looks(pd.concat(parts))
+    assert styles["x · softmax"]["color"] == styles["y · softmax"]["color"]
+    assert styles["x · softmax"]["color"] != styles["x · ssmax:s=0.12482"]["color"]
+    assert styles["x · softmax"]["linestyle"] != styles["y · softmax"]["linestyle"]
+
+
+def test_nine_attentions_all_look_different() -> None:
+    styles = looks(pd.concat([examples.niah(f"ssmax:s={k}", lengths=(64,)) for k in range(9)]))
+    assert len({(look["color"], str(look["linestyle"])) for look in styles.values()}) == 9
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (pd.DataFrame(), "nothing to report"),
+        (pd.DataFrame({"run": ["a"]}), "no column checkpoint"),
+    ],
+)
+def test_what_is_no_result_is_refused(frame: pd.DataFrame, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        labelled(frame)
+
+
+def test_a_missing_task_and_an_all_failed_task_are_refused() -> None:
+    rows = examples.niah()
+    with pytest.raises(UserError, match="they hold niah"):
+        of_task(rows, "loss")
+    with pytest.raises(UserError, match="every cell of task 'niah' failed"):
+        measured(examples.fail(rows, rows["trial"] >= 0), "niah")
