@@ -179,9 +179,12 @@ def compare(runs: tuple[str, ...], baseline: str | None) -> None:
     Example:  ssmax-eval compare runs --baseline softmax
     """
     from ssmax_eval.report import sentences
+    from ssmax_eval.report.compare import pairs
     from ssmax_eval.store import read_results
 
-    click.echo("\n".join(sentences(read_results(*runs), baseline)))
+    frame = read_results(*runs)
+    pairs(frame, baseline)  # says what is wrong with the runs or the baseline
+    click.echo("\n".join(sentences(frame, baseline)))
 
 
 def _trial_options(command: Any) -> Any:

@@ -45,7 +45,8 @@ def find(run: str, cell: str, checkpoint: str | None, texts: tuple[str, ...]) ->
         near = next(iter(cells), None)
         hint = f"a cell that it has: {_written(near)}" if near else "it has none yet"
         raise UserError(f"{folder.name!r} has no cell {cell!r}; {hint}")
-    given: dict[str, Any] = record["sessions"][-1]["given"]
+    unknown = {"checkpoint": record["columns"]["checkpoint"], "texts": []}
+    given: dict[str, Any] = record["sessions"][-1].get("given", unknown)
     source = Checkpoint(checkpoint or given["checkpoint"])
     if source.fingerprint != record["identity"]["checkpoint"]["fingerprint"]:
         raise UserError(f"{source.name!r} is not the checkpoint that was measured; give it with --checkpoint")
@@ -108,8 +109,9 @@ def _task(identity: dict[str, Any], cell: Cell, texts: tuple[str, ...]) -> Task:
 
 def _cell(text: str) -> Cell:
     try:
-        parts: dict[str, Any] = dict(part.split("=") for part in text.split(","))
-        return Cell(**{k: float(v) if k == "depth" else int(v) for k, v in parts.items()})
+        parts = [part.split("=") for part in text.split(",")]
+        coordinates: dict[str, Any] = {k: float(v) if k == "depth" else int(v) for k, v in parts}
+        return Cell(**coordinates)
     except (ValueError, TypeError):
         raise UserError(f"a cell is written context_length=512,depth=0.5,trial=0; given {text!r}") from None
 

@@ -47,6 +47,10 @@ def test_run_report_and_run_again(tiny_folder: Path, tmp_path: Path) -> None:
     assert "Everything is in the store already" in again.stderr
     assert again.stdout == first.stdout
     assert {path: path.read_bytes() for path in before} == before
+    compared = call("compare", tmp_path / "runs", "--baseline", "softmax").stdout
+    assert "lssar:p=3" in compared
+    assert "documents" in compared
+    assert "unknown baseline 'nope'" in call("compare", tmp_path / "runs", "--baseline", "nope").stderr
     report = call("report", tmp_path / "runs", "-o", tmp_path / "report")
     assert report.exit_code == 0, report.output
     assert {".html", ".md"} <= {Path(line).suffix for line in report.stdout.split()}
