@@ -142,9 +142,12 @@ def attention_by_position(frame: pd.DataFrame, value: str, *, by: Sequence[str] 
 
     `value` is `max_weight`, `entropy` (nats), `effective_keys`, `first_weight` or `needle_score`. Rows are
     averaged over heads (and over layers, unless `by` names `layer`) within a cell and one of `bins` log
-    bins; mean and interval are over cells.
+    bins; mean and interval are over cells. The row that answers looks at the needle as no other does, and is
+    left out where there are others.
     """
     rows = measured(frame, "key_attention")
+    ordinary = rows[rows["position"] != rows["answer_position"]]
+    rows = ordinary if len(ordinary) else rows
     edges = statistics.bin_edges(int(rows["position"].max()) + 1, bins, "log")
     rows = rows.assign(position=statistics.in_bins(rows["position"] + 1, edges, "log"))
     unit = ["series", *by, "context_length", *_present(rows, ["depth", "trial"]), "position"]

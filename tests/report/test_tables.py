@@ -102,6 +102,12 @@ def test_attention_by_position_is_over_cells_not_heads() -> None:
     assert layered["layer"].nunique() == 6
 
 
+def test_the_answering_row_is_no_part_of_fading() -> None:
+    frame = examples.key_attention(lengths=(64,))
+    spoilt = frame.assign(entropy=frame["entropy"].mask(frame["position"] == frame["answer_position"], 1e9))
+    assert float(tables.attention_by_position(spoilt, "entropy")["mean"].max()) < 100.0
+
+
 def test_failures_are_listed_with_the_commonest_error() -> None:
     rows = examples.niah()
     assert tables.failures(rows).empty
