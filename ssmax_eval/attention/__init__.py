@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, get_type_hints
 
 from ssmax_eval.attention.base import Attention, Shape, Visible
+from ssmax_eval.attention.extras import Extras
 from ssmax_eval.attention.logn import LogN, Temperature
 from ssmax_eval.attention.lssa import LSSA, LSSAR, SoftmaxReweighted
 from ssmax_eval.attention.parameters import PerHead, read_per_head
@@ -18,7 +19,19 @@ from ssmax_eval.attention.softmax import Softmax
 from ssmax_eval.attention.ssmax import SSMax
 from ssmax_eval.errors import UserError, unknown
 
-__all__ = ["ATTENTIONS", "Attention", "Shape", "Visible", "describe", "parse"]
+__all__ = [
+    "ATTENTIONS",
+    "LSSA",
+    "LSSAR",
+    "Attention",
+    "Extras",
+    "SSMax",
+    "Shape",
+    "Softmax",
+    "Visible",
+    "describe",
+    "parse",
+]
 
 ATTENTIONS: dict[str, type[Attention]] = {
     "softmax": Softmax,

@@ -12,6 +12,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from ssmax_eval.attention.extras import PLAIN, Extras
+from ssmax_eval.errors import UserError
+
 BLOCK_NUMBERS = 1 << 24
 """Weights that the row-blocked forward forms at a time (64 MiB in float32)."""
 
@@ -67,6 +70,10 @@ class Attention(ABC):
 
     about: ClassVar[str] = ""
     """One line: the formula and where it comes from."""
+    log_scaled: ClassVar[bool] = False
+    """Whether scores grow with log n, so that a model which does that by itself would be scaled twice."""
+    honours: ClassVar[frozenset[str]] = frozenset()
+    """Which `Extras` the definition can honour; `weights` then takes them as a sixth argument, `extras`."""
 
     @abstractmethod
     def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
@@ -80,8 +87,32 @@ class Attention(ABC):
         """This attention with the parameters that depend on the checkpoint filled in."""
         return self
 
+    def refuse_beyond(self, extras: Extras) -> None:
+        """UserError when the architecture asks for something that the definition cannot honour."""
+        if beyond := sorted(extras.named() - self.honours):
+            raise UserError(
+                f"the model attends with a {beyond[0]}, which {type(self).__name__} has no place for; "
+                "leaving it out would make the numbers wrong"
+            )
+
+    def weights_with(
+        self, extras: Extras, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int
+    ) -> Tensor:
+        """`weights`, with what the architecture asks for besides."""
+        self.refuse_beyond(extras)
+        if not extras.named():
+            return self.weights(query, key, visible, scaling, layer)
+        return self.weights(query, key, visible, scaling, layer, extras=extras)  # type: ignore[call-arg]
+
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, visible: Visible, scaling: float, layer: int
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        visible: Visible,
+        scaling: float,
+        layer: int,
+        extras: Extras = PLAIN,
     ) -> Tensor:
         """Output of the attention, [B, H, T, width of value], from `weights` on blocks of rows.
 
@@ -94,7 +125,8 @@ class Attention(ABC):
             stop = min(start + step, rows)
             keys = visible.keys if visible.mask is not None else visible.keys - rows + stop
             seen = visible.block(start, stop, query.device)[..., :keys]
-            a = self.weights(query[:, :, start:stop], key[:, :, :keys], seen, scaling, layer)
+            also = extras.at(slice(start, stop), keys)
+            a = self.weights_with(also, query[:, :, start:stop], key[:, :, :keys], seen, scaling, layer)
             output[:, :, start:stop] = weighted_sum(a, value[:, :, :keys]).to(query.dtype)
         return output
 
@@ -123,9 +155,15 @@ def weighted_sum(weights: Tensor, value: Tensor) -> Tensor:
     return (folded @ value.to(weights.dtype)).view(batch, heads, rows, value.shape[-1])
 
 
-def masked_softmax(z: Tensor, visible: Tensor) -> Tensor:
-    """Softmax of each row over its visible keys; a row that sees none is all zeros."""
-    return z.masked_fill(~visible, -torch.inf).softmax(-1).masked_fill(~visible, 0.0)
+def masked_softmax(z: Tensor, visible: Tensor, sink: Tensor | None = None) -> Tensor:
+    """Softmax of each row over its visible keys; a row that sees none is all zeros.
+
+    With a `sink` ([B or 1, H, R or 1, 1]) it is over the keys and the sink, whose own weight is left out.
+    """
+    z = z.masked_fill(~visible, -torch.inf)
+    if sink is not None:
+        z = torch.cat((z, sink.to(z.dtype).expand(*z.shape[:-1], 1)), -1)
+    return z.softmax(-1)[..., : visible.shape[-1]].masked_fill(~visible, 0.0)
 
 
 def l1_normalised(x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ class LogN(ScaledSoftmax):
     """softmax(max(1, log n_i / log n_train) · z_i): softmax up to the training length, sharper beyond it."""
 
     about = "softmax(max(1, log n / log n_train) z), Su; Chiang & Cholak 2022"
+    log_scaled = True
 
     n_train: int | None = None
     """Length, in tokens, from which scores are scaled. None: the checkpoint's training length."""
@@ -34,6 +35,7 @@ class Temperature(ScaledSoftmax):
     """softmax((1 + beta · log(⌊n_i / f⌋ + 1)) · z_i): Llama 4's scaling at inference."""
 
     about = "softmax((1 + beta log(floor(n / f) + 1)) z), as Llama 4 does at inference"
+    log_scaled = True
 
     beta: float = 0.1
     """Strength of the scaling."""

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from ssmax_eval.attention.base import Attention, l1_normalised, masked_softmax, scores
+from ssmax_eval.attention.extras import PLAIN, Extras
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class LSSA(Attention):
     """L1(softplus(log d · log n_i · cos(q_i, k_j))): softmax split into softplus and a plain normalisation."""
 
     about = "L1(softplus(log d log n cos(q, k))), arXiv 2501.13428"
+    log_scaled = True
 
     qk_norm: bool = True
     """Cosines (versions 4 and 5 of the paper); False takes the model's scaled products (versions 1 and 2)."""
@@ -45,21 +48,28 @@ class SoftmaxReweighted(Attention):
 
     about = "L1(relu(n a - 1)^p) with a = softmax, the ablation of arXiv 2501.13428"
 
+    honours: ClassVar[frozenset[str]] = frozenset({"softcap", "bias"})
+
     p: float = 15.0
     """Power of the re-weighting."""
 
-    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
-        return reweighted(masked_softmax(scores(query, key, scaling), visible), visible, self.p)
+    def weights(
+        self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int, extras: Extras = PLAIN
+    ) -> Tensor:
+        z = extras.applied(scores(query, key, scaling))
+        return reweighted(masked_softmax(z, visible), visible, self.p)
 
 
 def reweighted(a: Tensor, visible: Tensor, p: float) -> Tensor:
     """L1(relu(a_ij · n_i − o_i)^p), with o_i = 0 for n_i ≤ 3 and 1 otherwise; [B, H, R, S].
 
     Each row is divided by its largest entry before the power, which L1 undoes: n^p overflows float32 (20 000^15
-    is 3e64). A row of equal weights has nothing above the average and gives zeros.
+    is 3e64). A row of equal weights has nothing above the average and gives zeros; that its a_ij · n_i are only
+    nearly 1 is rounding, and the division would make whole weights of it, so it is cut first.
     """
     n = visible.sum(-1, keepdim=True).to(a.dtype)
     x = (a * n - (n > 3).to(a.dtype)).relu()
+    x = x.masked_fill(x < 16 * torch.finfo(a.dtype).eps, 0.0)
     top = x.amax(-1, keepdim=True)
     return l1_normalised((x / top.masked_fill(top == 0, 1.0)) ** p)
 

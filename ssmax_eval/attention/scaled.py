@@ -2,17 +2,21 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from ssmax_eval.attention.base import Attention, Visible, masked_softmax, scores
+from ssmax_eval.attention.extras import PLAIN, Extras
 
 
 @dataclass(frozen=True)
 class ScaledSoftmax(Attention):
     """softmax(c(n_i) · z_i): a subclass says what c is."""
+
+    honours: ClassVar[frozenset[str]] = frozenset({"softcap", "bias", "sink"})
 
     @abstractmethod
     def factor(self, n: Tensor, layer: int) -> Tensor | None:
@@ -21,14 +25,27 @@ class ScaledSoftmax(Attention):
         Heads, where they differ, are axis 1 of the result.
         """
 
-    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
-        z = scores(query, key, scaling)
+    def weights(
+        self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int, extras: Extras = PLAIN
+    ) -> Tensor:
+        z, sink = extras.applied(scores(query, key, scaling)), extras.sink
         c = self.factor(visible.sum(-1, keepdim=True).clamp(min=1).to(z.dtype), layer)
-        return masked_softmax(z if c is None else c * z, visible)
+        if c is not None:
+            z, sink = c * z, None if sink is None else c * sink
+        return masked_softmax(z, visible, sink)
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, visible: Visible, scaling: float, layer: int
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        visible: Visible,
+        scaling: float,
+        layer: int,
+        extras: Extras = PLAIN,
     ) -> Tensor:
+        if extras.named():
+            return super().forward(query, key, value, visible, scaling, layer, extras)
         n = visible.counts(query.device)
         precision = torch.float64 if query.dtype == torch.float64 else torch.float32
         c = self.factor(n.clamp(min=1).to(precision), layer)

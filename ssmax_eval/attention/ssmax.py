@@ -17,6 +17,7 @@ class SSMax(ScaledSoftmax):
     """softmax((s · log n_i + b) · z_i): the largest weight no longer fades as n grows."""
 
     about = "softmax((s log n + b) z), arXiv 2501.19399; s: number or file (layers x heads), b likewise"
+    log_scaled = True
 
     s: PerHead | None = None
     """Scaling, a number or [layers][heads]. None: the checkpoint's own, else 1 / mean(log n) to its length."""

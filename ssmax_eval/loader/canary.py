@@ -1,7 +1,11 @@
 """A short forward pass that must succeed before anything is measured."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ssmax_eval.attention.softmax import Softmax
@@ -12,6 +16,8 @@ LENGTH = 24
 """Tokens of the canary's input."""
 CHANGED = 8
 """Last tokens that are changed to see whether an earlier row notices."""
+UNNORMALISED = ("Linear", "Lightning", "Delta", "Recurrent")
+"""In the names of layers that are called attention and have no row of weights to rewrite."""
 
 
 @torch.inference_mode()
@@ -24,14 +30,17 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     name = type(hf).__name__
     rewriting.calls.clear()
     ids, changed = _inputs(hf)
-    logits = hf(input_ids=ids, use_cache=False).logits
+    with _watched(hf, rewriting) as bypassed:
+        logits = hf(input_ids=ids, use_cache=False).logits
     if not bool(logits.isfinite().all()):
         raise UserError(f"{name} gives NaN or infinite logits on {LENGTH} ordinary tokens; its weights are broken")
-    expected, seen = _attention_layers(hf), dict(rewriting.calls)
-    if len(seen) != expected or set(seen.values()) != {1}:
+    if bypassed:
         raise UserError(
-            f"only {len(seen)} of the {expected} attention layers of {name} went through the rewritten attention"
+            f"{len(bypassed)} attention layers of {name} went past the rewritten attention, "
+            f"among them {bypassed[0]!r}; it cannot be rewritten"
         )
+    if not rewriting.calls:
+        raise UserError(f"no layer of {name} attends; there is nothing to rewrite")
     exact = hf.dtype in (torch.float32, torch.float64)
     kept = LENGTH - CHANGED
     if _difference(hf(input_ids=changed, use_cache=False).logits[:, :kept], logits[:, :kept]) > (
@@ -61,25 +70,47 @@ def _inputs(hf: PreTrainedModel) -> tuple[Tensor, Tensor]:
     return ids, changed
 
 
+@contextmanager
+def _watched(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[list[str]]:
+    """Names of the attention modules that ran inside the block without calling the rewritten attention."""
+    bypassed: list[str] = []
+    before: dict[str, int] = {}
+    hooks = []
+    for name, module in hf.named_modules():
+        if not _attends(module) or any(_attends(part) for part in module.modules() if part is not module):
+            continue
+
+        def entered(_: nn.Module, *__: Any, name: str = name) -> None:
+            before[name] = rewriting.calls.total()
+
+        def left(_: nn.Module, *__: Any, name: str = name) -> None:
+            if rewriting.calls.total() == before[name]:
+                bypassed.append(name)
+
+        hooks += [module.register_forward_pre_hook(entered), module.register_forward_hook(left)]
+    try:
+        yield bypassed
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _attends(module: nn.Module) -> bool:
+    name = type(module).__name__
+    return name.endswith("Attention") and not any(kind in name for kind in UNNORMALISED)
+
+
 def _own_logits(hf: PreTrainedModel, ids: Tensor) -> Tensor:
-    """The model's logits under transformers' own attention: sdpa where the architecture has it, else eager."""
+    """The model's logits under its own readable attention, which transformers calls eager."""
     ours = _implementations(hf)
     for config, _ in ours:
-        config._attn_implementation_internal = "sdpa" if hf._supports_sdpa else "eager"
+        config._attn_implementation_internal = "eager"
     try:
         logits: Tensor = hf(input_ids=ids, use_cache=False).logits
         return logits
     finally:
         for config, implementation in ours:
             config._attn_implementation_internal = implementation
-
-
-def _attention_layers(hf: PreTrainedModel) -> int:
-    config = hf.config.get_text_config(decoder=True)
-    kinds = getattr(config, "layer_types", None)
-    if kinds:
-        return sum("attention" in kind and "linear" not in kind for kind in kinds)
-    return int(config.num_hidden_layers)
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ssmax_eval.attention import Attention, Shape, Visible
+from ssmax_eval.attention import Attention, Extras, Shape, Visible
 from ssmax_eval.errors import UserError
 from ssmax_eval.loader.rewriting import Rewriting
 
@@ -153,12 +153,18 @@ class Model:
         looked_at: dict[int, Tensor] = {}
 
         def probe(
-            layer: int, query: Tensor, key: Tensor, visible: Visible, scaling: float, attention: Attention
+            layer: int,
+            query: Tensor,
+            key: Tensor,
+            visible: Visible,
+            scaling: float,
+            attention: Attention,
+            extras: Extras,
         ) -> None:
             assert rows is not None
             assert reduce is not None
             here = rows.to(query.device)
-            weights = attention.weights(query[:, :, here], key, visible.at(here), scaling, layer)
+            weights = attention.weights_with(extras.at(here), query[:, :, here], key, visible.at(here), scaling, layer)
             looked_at[layer] = reduce(weights).cpu()
 
         result: list[Tensor] = []

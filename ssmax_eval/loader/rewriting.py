@@ -10,26 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
-from ssmax_eval.attention import Attention, Shape, Visible, parse
+from ssmax_eval.attention import Attention, Extras, Shape, Visible, parse
 from ssmax_eval.errors import UserError
+from ssmax_eval.loader.calls import layer_of, narrowed, read_extras, read_mask, refuse_unhonoured
 
-HARMLESS = {
-    "cache_position",
-    "output_attentions",
-    "output_hidden_states",
-    "position_ids",
-    "sliding_window",
-    "use_cache",
-}
-"""Arguments of a call that change nothing here; the mask already says what a sliding window hides."""
-
-Probe = Callable[[int, Tensor, Tensor, Visible, float, Attention], None]
-"""Called in every attention call with (layer, query, key, visible, scaling, attention)."""
+Probe = Callable[[int, Tensor, Tensor, Visible, float, Attention, Extras], None]
+"""Called in every attention call with (layer, query, key, visible, scaling, attention, extras)."""
 
 _numbers = itertools.count()
 
@@ -55,18 +45,23 @@ class Rewriting:
         **others: Any,
     ) -> tuple[Tensor, None]:
         """transformers' attention function: [B, H, T, D] in, [B, T, H, width of value] out."""
-        _refuse_unhonoured(module, dropout, others)
-        rows = query.shape[2]
+        rows, chosen = query.shape[2], others.pop("indices", None)
         if attention_mask is None and 1 < rows < key.shape[2]:
             # An empty static cache being filled: only its first entries hold keys.
             key, value = key[:, :, :rows], value[:, :, :rows]
-        visible = Visible(rows, key.shape[2], _boolean(attention_mask, key.shape[2]))
+        visible, bias = read_mask(attention_mask, rows, key.shape[2])
+        extras = read_extras(others, bias)
+        refuse_unhonoured(module, dropout, others)
+        self.attention.refuse_beyond(extras)
+        if chosen is not None:
+            visible = narrowed(visible, chosen, query.device)
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-        layer = int(module.layer_idx)  # type: ignore[arg-type]
+        layer = layer_of(module)
         self.calls[layer] += 1
         if self.probe is not None:
-            self.probe(layer, query, key, visible, scaling, self.attention)
-        output = self.attention.forward(query, key, value, visible, scaling, layer)
+            self.probe(layer, query, key, visible, scaling, self.attention, extras)
+        also = {"extras": extras} if extras.named() else {}
+        output = self.attention.forward(query, key, value, visible, scaling, layer, **also)
         return output.transpose(1, 2).contiguous(), None
 
 
@@ -82,17 +77,40 @@ def rewritten(
     """
     from ssmax_eval.loader.canary import verify_rewriting
 
-    if not hf._can_set_attn_implementation():
+    if not any(m._can_set_attn_implementation() for m in hf.modules() if isinstance(m, PreTrainedModel)):
         raise UserError(
             f"{type(hf).__name__} computes its attention by itself, past transformers' attention interface, "
             "so it cannot be rewritten"
         )
     chosen = parse(attention) if isinstance(attention, str) else attention
+    if chosen.log_scaled:
+        refuse_scaling_twice(hf.config)
     rewriting = Rewriting(chosen.resolve(shape if shape is not None else shape_of(hf.config)))
     with _installed(hf, rewriting):
         if verify:
             verify_rewriting(hf, rewriting)
         yield rewriting
+
+
+OWN_LOG_SCALING = {
+    "attn_temperature_tuning": "Llama 4",
+    "log_scaling_n_floor": "Inkling",
+    "llama_4_scaling_beta": "Ministral 3 and Devstral 2",
+}
+"""Fields of a config that make a model scale its queries by log position, and where they come from."""
+
+
+def refuse_scaling_twice(config: Any) -> None:
+    """UserError when a model scales its scores by log position on its own."""
+    text = config.get_text_config(decoder=True)
+    settings = {**text.to_dict(), **(getattr(text, "rope_parameters", None) or {})}
+    for name, family in OWN_LOG_SCALING.items():
+        if settings.get(name):
+            raise UserError(
+                f"this {text.model_type!r} model scales its queries by log position already "
+                f"({name}, as in {family}); doing it once more would "
+                "scale them twice, so only softmax can run here"
+            )
 
 
 def shape_of(config: Any, train_length: int | None = None, brought: Any = None) -> Shape:
@@ -126,29 +144,3 @@ def _implementations(hf: PreTrainedModel) -> list[tuple[Any, str]]:
     configs += [getattr(hf.config, name) for name in hf.config.sub_configs]
     unique = {id(c): c for c in configs if hasattr(c, "_attn_implementation_internal")}
     return [(c, c._attn_implementation_internal) for c in unique.values()]
-
-
-def _refuse_unhonoured(module: nn.Module, dropout: float, others: dict[str, Any]) -> None:
-    if dropout:
-        raise UserError(f"attention dropout is not supported here; given {dropout}, 0 would work")
-    if getattr(module, "is_causal", True) is False or others.pop("is_causal", True) is False:
-        raise UserError(f"{type(module).__name__} is not causal; only causal attention can be rewritten")
-    for name, value in others.items():
-        if name not in HARMLESS and value is not None and value is not False:
-            raise UserError(
-                f"{type(module).__name__} calls its attention with {name!r}, which is not honoured yet; "
-                "the numbers would be wrong, so this architecture is refused"
-            )
-
-
-def _boolean(mask: Tensor | None, keys: int) -> Tensor | None:
-    """A mask as booleans, True where a row may look. UserError for one that does more than hide."""
-    if mask is None:
-        return None
-    mask = mask[..., :keys]
-    if mask.dtype == torch.bool:
-        return mask
-    hidden = mask <= torch.finfo(mask.dtype).min / 2
-    if not bool((hidden | (mask == 0)).all()):
-        raise UserError("the attention mask holds biases besides 0 and minus infinity; they are not honoured yet")
-    return ~hidden
