@@ -30,14 +30,14 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     name = type(hf).__name__
     rewriting.calls.clear()
     ids, changed = _inputs(hf)
-    with _watched(hf, rewriting) as bypassed:
+    with _watched(hf, rewriting) as reached:
         logits = hf(input_ids=ids, use_cache=False).logits
     if not bool(logits.isfinite().all()):
         raise UserError(f"{name} gives NaN or infinite logits on {LENGTH} ordinary tokens; its weights are broken")
-    if bypassed:
+    if bypassed := [layer for layer, there in reached.items() if not there]:
         raise UserError(
-            f"{len(bypassed)} attention layers of {name} went past the rewritten attention, "
-            f"among them {bypassed[0]!r}; it cannot be rewritten"
+            f"only {len(reached) - len(bypassed)} of the {len(reached)} attention layers of {name} "
+            f"went through the rewritten attention; {bypassed[0]!r} did not"
         )
     if not rewriting.calls:
         raise UserError(f"no layer of {name} attends; there is nothing to rewrite")
@@ -71,9 +71,9 @@ def _inputs(hf: PreTrainedModel) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _watched(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[list[str]]:
-    """Names of the attention modules that ran inside the block without calling the rewritten attention."""
-    bypassed: list[str] = []
+def _watched(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[dict[str, bool]]:
+    """For each attention module that runs inside the block, by name: whether it calls the rewritten attention."""
+    reached: dict[str, bool] = {}
     before: dict[str, int] = {}
     hooks = []
     for name, module in hf.named_modules():
@@ -84,12 +84,11 @@ def _watched(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[list[str]]:
             before[name] = rewriting.calls.total()
 
         def left(_: nn.Module, *__: Any, name: str = name) -> None:
-            if rewriting.calls.total() == before[name]:
-                bypassed.append(name)
+            reached[name] = rewriting.calls.total() > before[name]
 
         hooks += [module.register_forward_pre_hook(entered), module.register_forward_hook(left)]
     try:
-        yield bypassed
+        yield reached
     finally:
         for hook in hooks:
             hook.remove()

@@ -82,6 +82,6 @@ def test_a_layer_that_goes_past_the_rewriting_is_found(monkeypatch: pytest.Monke
     hf = AutoModelForCausalLM.from_config(tiny.config("llama")).eval()
     layer = hf.model.layers[2].self_attn
     monkeypatch.setattr(layer, "forward", lambda hidden_states, **_: (hidden_states, None))
-    found = "1 attention layers of LlamaForCausalLM went past.*layers.2"
+    found = "only 3 of the 4 attention layers of LlamaForCausalLM.*layers.2"
     with pytest.raises(UserError, match=found), rewritten(hf, "ssmax"):
         pass
