@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssmax_eval.attention import ATTENTIONS, Attention, parse
     from ssmax_eval.errors import UserError
-    from ssmax_eval.loader import Model, load, rewritten
+    from ssmax_eval.loader import Model, convert, load, register, rewritten
     from ssmax_eval.report import write_report
     from ssmax_eval.store import read_results
 
@@ -23,9 +23,11 @@ __all__ = [
     "Model",
     "UserError",
     "__version__",
+    "convert",
     "load",
     "parse",
     "read_results",
+    "register",
     "rewritten",
     "write_report",
 ]
@@ -35,7 +37,9 @@ _ROOMS = {
     "Attention": "attention",
     "parse": "attention",
     "Model": "loader",
+    "convert": "loader",
     "load": "loader",
+    "register": "loader",
     "rewritten": "loader",
     "UserError": "errors",
     "read_results": "store",

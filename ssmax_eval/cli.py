@@ -57,6 +57,7 @@ def _checkpoint_options(command: Any) -> Any:
         click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, ..."),
         click.option("--device-map", help="Spread the model over devices, as transformers does (e.g. auto)."),
         click.option("--rope-theta-scale", default=1.0, show_default=True, help="Factor on the RoPE base."),
+        click.option("--rope", help="Scale RoPE: linear:factor=2, dynamic:factor=4 or yarn:factor=4."),
         click.option("--train-length", type=int, help="Training length, where the config does not say."),
         click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings."),
         click.option("--allow-pickle", is_flag=True, help="Load pickle weights, which can run any code."),
@@ -103,8 +104,8 @@ def list_() -> None:
 
 @main.command()
 @click.argument("checkpoint")
-@click.option("--attention", "attentions", multiple=True, default=("softmax",), show_default=True,
-              help="Attention and parameters, e.g. ssmax:s=0.168; repeatable.")  # fmt: skip
+@click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
+              help="Attention and parameters, e.g. ssmax:s=0.168; auto: as trained; repeatable.")  # fmt: skip
 @click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
               help="Task by name, or a YAML file; repeatable.")  # fmt: skip
 @click.option("--lengths", callback=_lengths, help="Context lengths in tokens: 512,1024 or 1000:8000:8.")
@@ -241,6 +242,24 @@ def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
         refused |= not good
     if refused:
         sys.exit(2)
+
+
+@main.command()
+@click.argument("checkpoint")
+@click.option("--attention", required=True, help="Attention and parameters to carry, e.g. ssmax:s=0.168.")
+@click.option("-o", "--output", required=True, help="New folder for the checkpoint.")
+@_checkpoint_options
+def convert(checkpoint: str, attention: str, output: str, **loading: Any) -> None:
+    """Copy CHECKPOINT to a folder whose config carries the attention.
+
+    It loads here by itself, and in transformers after `ssmax_eval.register()`.
+
+    Example:  ssmax-eval convert smollm2-135m --attention ssmax:s=0.125 -o smollm2-ssmax
+    """
+    from ssmax_eval.attention import describe
+    from ssmax_eval.loader import convert as write
+
+    click.echo(f"{output} carries {describe(write(_checkpoint(checkpoint, loading), attention, output))}")
 
 
 @main.command()

@@ -57,14 +57,13 @@ class Run:
     @cached_property
     def description(self) -> dict[str, Any]:
         """What the store writes down: the identity, and the columns that its rows begin with."""
-        scale = self.checkpoint.rope_theta_scale
         columns = {
             "checkpoint": self.checkpoint.label,
             "attention": describe(self.attention),
             "task": self.task.kind,
             "train_length": self.checkpoint.shape.train_length,
             "dtype": self.identity["checkpoint"]["dtype"],
-            "rope": "" if scale == 1.0 else f"theta x{scale:g}",
+            "rope": self.checkpoint.rope_label,
         }
         return {"columns": columns, "identity": self.identity}
 

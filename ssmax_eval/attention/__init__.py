@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
+from ssmax_eval.attention.auto import Auto
 from ssmax_eval.attention.base import Attention, Shape, Visible
 from ssmax_eval.attention.extras import Extras
 from ssmax_eval.attention.logn import LogN, Temperature
@@ -48,9 +49,12 @@ def parse(spec: str) -> Attention:
     """An attention from its name and parameters: `ssmax`, `ssmax:s=0.168`, `lssar:p=3,qk_norm=false`.
 
     A class of the user's own is `package.module:Class` or `path/to/file.py:Class`, with parameters after another
-    colon. A parameter per layer and head is the name of a file (JSON or safetensors). UserError otherwise.
+    colon; `auto` is what the checkpoint was trained with. A parameter per layer and head is the name of a file (JSON
+    or safetensors). Every attention takes `layers`, to rewrite some of them alone. UserError otherwise.
     """
     name, _, rest = spec.partition(":")
+    if spec == "auto":
+        return Auto()
     if name in ATTENTIONS:
         return _build(name, ATTENTIONS[name], rest)
     class_name, _, settings = rest.partition(":")
@@ -75,7 +79,7 @@ def describe(attention: Attention) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         digest = hashlib.sha256(json.dumps(value).encode()).hexdigest()[:6]
-        return f"[{len(value)}x{len(value[0])}]#{digest}"
+        return f"[{len(value)}x{max(map(len, value))}]#{digest}"
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.5g}" if isinstance(value, float) else str(value)
@@ -87,7 +91,7 @@ def _build(name: str, cls: type[Attention], settings: str) -> Attention:
     for setting in filter(None, settings.split(",")):
         key, equals, text = setting.partition("=")
         if key not in hints:
-            if not hints:
+            if not hints.keys() - {"layers"}:
                 raise UserError(f"attention {name!r} has no parameters; given {setting!r}")
             raise unknown(f"parameter of attention {name!r}:", key, hints)
         if not equals:

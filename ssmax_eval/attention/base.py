@@ -4,10 +4,11 @@ Shapes, everywhere in this package: B batch, H query heads, K key-value heads (H
 rows, S keys, D width of a head. Query row i is one token; n_i is the number of keys that it may see.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,7 +31,11 @@ class Shape:
     train_length: int
     """Context length, in tokens, that the checkpoint was trained with."""
     brought: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
-    """Attention parameters found in the checkpoint's own weights: name -> [layers][heads]."""
+    """Attention parameters found in the checkpoint's own weights: name -> [layers][heads], or () where none."""
+    full: tuple[int, ...] | None = None
+    """Layers with full attention, where the config tells them from those with a window; None: all."""
+    trained: "Attention | None" = None
+    """The attention that the checkpoint says it was trained with."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,10 @@ class Visible:
 class Attention(ABC):
     """One kind of attention, with its parameters. A subclass must define `weights`; all else follows from it."""
 
+    layers: str | None = field(default=None, kw_only=True)
+    """Layers that are rewritten: "full" for those with full attention, or numbers as in "0-3+7"; None: all.
+    The others attend with softmax."""
+
     about: ClassVar[str] = ""
     """One line: the formula and where it comes from."""
     log_scaled: ClassVar[bool] = False
@@ -83,7 +92,7 @@ class Attention(ABC):
         [B or 1, H or 1, R, S]; `scaling` is the model's factor on q·k (usually 1/√D); `layer` counts from 0.
         """
 
-    def resolve(self, shape: Shape) -> Self:
+    def resolve(self, shape: Shape) -> "Attention":
         """This attention with the parameters that depend on the checkpoint filled in."""
         return self
 
@@ -131,8 +140,24 @@ class Attention(ABC):
         return output
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters by name, as plain values that JSON can hold."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """The parameters by name, as plain values that JSON can hold; `layers` only where it limits any."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if name != "layers" or value is not None}
+
+    def rewrites(self, shape: Shape) -> frozenset[int] | None:
+        """The layers that run this attention; None for all. UserError when `layers` does not fit the checkpoint."""
+        if self.layers is None:
+            return None
+        if self.layers == "full":
+            return None if shape.full is None else frozenset(shape.full)
+        chosen: set[int] = set()
+        for part in self.layers.split("+"):
+            if (numbers := re.fullmatch(r"(\d+)(?:-(\d+))?", part)) is None:
+                raise UserError(f"layers={self.layers!r} is neither 'full' nor numbers such as 0-3+7")
+            chosen |= set(range(int(numbers[1]), int(numbers[2] or numbers[1]) + 1))
+        if not chosen or max(chosen) >= shape.layers:
+            raise UserError(f"layers={self.layers!r} names layers that a checkpoint of {shape.layers} does not have")
+        return frozenset(chosen)
 
 
 def scores(query: Tensor, key: Tensor, scaling: float) -> Tensor:

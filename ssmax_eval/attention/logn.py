@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ class LogN(ScaledSoftmax):
     n_train: int | None = None
     """Length, in tokens, from which scores are scaled. None: the checkpoint's training length."""
 
-    def resolve(self, shape: Shape) -> Self:
+    def resolve(self, shape: Shape) -> "LogN":
         return replace(self, n_train=self.n_train or shape.train_length)
 
     def factor(self, n: Tensor, layer: int) -> Tensor | None:

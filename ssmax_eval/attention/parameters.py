@@ -17,6 +17,8 @@ def row(value: PerHead, layer: int, like: Tensor) -> Tensor | float:
     """The parameter in one layer, ready to multiply [B, H, R, 1]: a number, or [1, H, 1, 1] like `like`."""
     if isinstance(value, float | int):
         return float(value)
+    if layer >= len(value) or not value[layer]:
+        raise UserError(f"layer {layer} attends, but the parameter given by layer and head has nothing for it")
     return torch.tensor(value[layer], dtype=like.dtype, device=like.device)[None, :, None, None]
 
 
@@ -24,7 +26,7 @@ def fitted(name: str, value: PerHead, shape: Shape) -> PerHead:
     """`value`, once it is sure to fit the checkpoint's layers and heads; else a UserError."""
     if isinstance(value, float | int):
         return float(value)
-    given = (len(value), len(value[0]))
+    given = (len(value), max(map(len, value)))
     if given != (shape.layers, shape.heads):
         raise UserError(
             f"parameter {name!r} is {given[0]} layers x {given[1]} heads, "

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -24,10 +23,13 @@ class SSMax(ScaledSoftmax):
     b: PerHead | None = None
     """Bias, likewise. None: the checkpoint's own, else 0."""
 
-    def resolve(self, shape: Shape) -> Self:
+    def resolve(self, shape: Shape) -> "SSMax":
         s = self.s if self.s is not None else shape.brought.get("s", default_s(shape.train_length))
         b = self.b if self.b is not None else shape.brought.get("b", 0.0)
-        return replace(self, s=fitted("s", s, shape), b=fitted("b", b, shape))
+        layers = self.layers
+        if layers is None and isinstance(s, tuple) and not all(s):
+            layers = "+".join(str(layer) for layer, heads in enumerate(s) if heads)
+        return replace(self, s=fitted("s", s, shape), b=fitted("b", b, shape), layers=layers)
 
     def factor(self, n: Tensor, layer: int) -> Tensor | None:
         if self.s is None:

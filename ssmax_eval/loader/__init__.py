@@ -2,21 +2,24 @@
 
 from ssmax_eval.attention import Attention, parse
 from ssmax_eval.loader.checkpoint import PACKAGED, Checkpoint
+from ssmax_eval.loader.convert import convert
 from ssmax_eval.loader.model import Model
+from ssmax_eval.loader.register import register
 from ssmax_eval.loader.rewriting import Rewriting, rewritten
 
-__all__ = ["PACKAGED", "Checkpoint", "Model", "Rewriting", "load", "rewritten"]
+__all__ = ["PACKAGED", "Checkpoint", "Model", "Rewriting", "convert", "load", "register", "rewritten"]
 
 
 def load(
     checkpoint: str,
-    attention: str | Attention = "softmax",
+    attention: str | Attention = "auto",
     *,
     revision: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
     device_map: str | None = None,
     rope_theta_scale: float = 1.0,
+    rope: str | None = None,
     train_length: int | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
@@ -24,7 +27,8 @@ def load(
     """Load a checkpoint and rewrite its attention, for good.
 
     `checkpoint` is a hub id, a local folder, a GGUF file or a packaged short name; `attention` a specification
-    such as "ssmax:s=0.2"; the rest is as in `Checkpoint`. UserError when any of it cannot be.
+    such as "ssmax:s=0.2", by default what the checkpoint was trained with; the rest is as in `Checkpoint`.
+    UserError when any of it cannot be.
     """
     chosen = parse(attention) if isinstance(attention, str) else attention
     source = Checkpoint(
@@ -34,6 +38,7 @@ def load(
         device,
         device_map,
         rope_theta_scale,
+        rope,
         train_length,
         trust_remote_code,
         allow_pickle,

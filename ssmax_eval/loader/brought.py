@@ -5,8 +5,9 @@ wrong. So the safetensors are read here.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ssmax_eval.errors import UserError
 
@@ -19,6 +20,10 @@ NAMES = {
 }
 """Last part of a key in the file (its ".weight" aside) -> our parameter."""
 
+ATTENTION = re.compile(r"attn|attention|softmax|ssmax")
+"""In the name of anything that has to do with attention."""
+HARMLESS = re.compile(r"inv_freq$|masked_bias$|vision|visual|audio")
+
 PerLayer = tuple[tuple[float, ...], ...]
 
 
@@ -27,11 +32,26 @@ def parameter_of(key: str) -> str | None:
     return NAMES.get(key.removesuffix(".weight").rsplit(".", 1)[-1])
 
 
-def brought(folder: Path, layers: int, heads: int) -> Mapping[str, PerLayer]:
+def unknown_parameters(keys: Iterable[str], layers: int) -> list[str]:
+    """Among keys that transformers did not use, those that look like an attention parameter we do not know.
+
+    Heads for a prediction further ahead (layers past the last), other modalities and rotary tables are none.
+    """
+    suspicious = []
+    for key in sorted(keys):
+        number = re.search(r"\.(\d+)\.", key)
+        beyond = number is not None and int(number[1]) >= layers
+        if parameter_of(key) is None and not beyond and not HARMLESS.search(key) and ATTENTION.search(key):
+            suspicious.append(key)
+    return suspicious
+
+
+def brought(folder: Path, layers: int, heads: int, full: Collection[int] | None = None) -> Mapping[str, PerLayer]:
     """The attention parameters in the safetensors of `folder`, each as [layers][heads].
 
-    A scalar stands for every head of its layer, and a key without a layer number for every layer. UserError when
-    a layer is missing or a shape fits neither.
+    A scalar stands for every head of its layer, a key without a layer number for every layer, or holds all of
+    them ([layers, heads]). Where only the layers in `full` bring one, the others get (). UserError when another
+    layer is missing or a shape fits none of these.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -41,19 +61,35 @@ def brought(folder: Path, layers: int, heads: int) -> Mapping[str, PerLayer]:
             with safe_open(path, "pt") as file:
                 for key in file.keys():  # noqa: SIM118 (not a mapping)
                     if (name := parameter_of(key)) is not None:
-                        values = file.get_tensor(key).double().flatten().tolist()
-                        if len(values) not in (1, heads):
-                            raise UserError(f"{key!r} in {path.name!r} has {len(values)} numbers for {heads} heads")
                         number = re.search(r"\.(\d+)\.", key)
-                        row = values * heads if len(values) == 1 else values
-                        found.setdefault(name, {})[int(number[1]) if number else None] = row
+                        rows = _rows(file.get_tensor(key), None if number is None else int(number[1]), layers, heads)
+                        if rows is None:
+                            shape = tuple(file.get_slice(key).get_shape())
+                            raise UserError(
+                                f"{key!r} in {path.name!r} has shape {shape}, which fits neither "
+                                f"{heads} heads nor {layers} layers x {heads} heads"
+                            )
+                        found.setdefault(name, {}).update(rows)
         except (SafetensorError, OSError) as error:
             raise UserError(f"{str(path)!r} is not a whole safetensors file: {error}") from None
-    return {name: _table(name, rows, layers) for name, rows in found.items()}
+    return {name: _table(name, rows, layers, full) for name, rows in found.items()}
 
 
-def _table(name: str, rows: Mapping[int | None, Sequence[float]], layers: int) -> PerLayer:
+def _rows(tensor: Any, number: int | None, layers: int, heads: int) -> dict[int | None, Sequence[float]] | None:
+    values = tensor.double().flatten().tolist()
+    if len(values) == 1:
+        return {number: values * heads}
+    if len(values) == heads:
+        return {number: values}
+    if number is None and len(values) == layers * heads:
+        return {layer: values[layer * heads : (layer + 1) * heads] for layer in range(layers)}
+    return None
+
+
+def _table(
+    name: str, rows: Mapping[int | None, Sequence[float]], layers: int, full: Collection[int] | None
+) -> PerLayer:
     missing = [layer for layer in range(layers) if layer not in rows and None not in rows]
-    if missing:
+    if missing and (full is None or set(full) & set(missing)):
         raise UserError(f"the checkpoint brings {name!r} for some layers but not for {missing}")
     return tuple(tuple(rows.get(layer, rows.get(None, ()))) for layer in range(layers))

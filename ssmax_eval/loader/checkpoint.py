@@ -15,11 +15,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from ssmax_eval.attention import Attention, Shape
 from ssmax_eval.errors import UserError
-from ssmax_eval.loader.brought import brought, parameter_of
+from ssmax_eval.loader.brought import brought, parameter_of, unknown_parameters
 from ssmax_eval.loader.fingerprint import file_digest, folder_digest
 from ssmax_eval.loader.gguf import converted
 from ssmax_eval.loader.model import Model
 from ssmax_eval.loader.rewriting import rewritten, shape_of
+from ssmax_eval.loader.rope import label as rope_label
+from ssmax_eval.loader.rope import override
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class Checkpoint:
     """Passed to transformers, to spread a model over devices."""
     rope_theta_scale: float = 1.0
     """Factor on the RoPE base θ (the SSMax paper takes 50 for its long evaluations)."""
+    rope: str | None = None
+    """Scaling of RoPE, such as "yarn:factor=4", "linear:factor=2" or "dynamic:factor=4"."""
     train_length: int | None = None
     """Training length in tokens, where the config does not say or says it wrong."""
     trust_remote_code: bool = False
@@ -92,6 +96,11 @@ class Checkpoint:
         path = Path(self.name)
         return path.stem if path.suffix == ".gguf" else path.name or path.resolve().name
 
+    @property
+    def rope_label(self) -> str:
+        """How its RoPE is changed, for a column of results."""
+        return rope_label(self.rope_theta_scale, self.rope)
+
     @cached_property
     def config(self) -> Any:
         """The transformers config, with the RoPE override applied."""
@@ -99,15 +108,16 @@ class Checkpoint:
             config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self.trust_remote_code)
         except (ValueError, OSError, KeyError) as error:
             raise UserError(f"the config of {self.name!r} cannot be read: {_first_line(error)}") from None
-        if self.rope_theta_scale != 1.0:
-            _scale_theta(config, self.rope_theta_scale)
+        override(config, self.rope_theta_scale, self.rope)
+        config._attn_implementation = None  # a folder made by `convert` names ours, which is not registered here
         return config
 
     @cached_property
     def shape(self) -> Shape:
         """Layers, heads, training length, and the attention parameters that the weights bring."""
         plain = shape_of(self.config, self.train_length)
-        return shape_of(self.config, self.train_length, brought(self.folder, plain.layers, plain.heads))
+        found = brought(self.folder, plain.layers, plain.heads, plain.full)
+        return shape_of(self.config, self.train_length, found)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -135,6 +145,7 @@ class Checkpoint:
             "fingerprint": self.fingerprint,
             "dtype": str(self.placed[1]).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
+            **({"rope": self.rope} if self.rope else {}),
             "train_length": self.shape.train_length,
         }
 
@@ -163,7 +174,7 @@ class Checkpoint:
             raise
         except Exception as error:  # transformers and safetensors raise many kinds for a broken checkpoint
             raise UserError(f"the weights of {self.name!r} cannot be loaded: {_first_line(error)}") from None
-        _refuse_incomplete(self.name, info)
+        _refuse_incomplete(self.name, info, self.shape)
         vocabulary = hf.get_input_embeddings().num_embeddings
         if self.tokenizer is not None and len(self.tokenizer) > vocabulary:
             raise UserError(
@@ -214,16 +225,6 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _scale_theta(config: Any, factor: float) -> None:
-    text = config.get_text_config(decoder=True)
-    rope = getattr(text, "rope_parameters", None) or {}
-    tables = [rope] if "rope_theta" in rope else [v for v in rope.values() if isinstance(v, dict) and "rope_theta" in v]
-    if not tables:
-        raise UserError(f"this {text.model_type!r} checkpoint has no RoPE base to scale; leave out --rope-theta-scale")
-    for table in tables:
-        table["rope_theta"] *= factor
-
-
 def _refuse_missing_shards(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
     if index.exists():
@@ -235,13 +236,15 @@ def _refuse_missing_shards(folder: Path) -> None:
             raise UserError(f"{str(folder)!r} lacks {len(missing)} of its {len(shards)} shards: {', '.join(missing)}")
 
 
-def _refuse_incomplete(name: str, info: dict[str, Any]) -> None:
+def _refuse_incomplete(name: str, info: dict[str, Any], shape: Shape) -> None:
     if missing := sorted(info.get("missing_keys", ())):
         raise UserError(f"{name!r} lacks {len(missing)} of its weights, among them {missing[0]!r}")
     if wrong := sorted(info.get("mismatched_keys", ()), key=str):
         raise UserError(f"{name!r} has {len(wrong)} weights of the wrong shape, among them {wrong[0]}")
-    unknown = [key for key in info.get("unexpected_keys", ()) if parameter_of(key) is None]
-    if strange := sorted(key for key in unknown if "attn" in key or "attention" in key):
+    unused = info.get("unexpected_keys", ())
+    if (lost := sorted(filter(parameter_of, unused))) and not shape.brought:
+        raise UserError(f"{name!r} brings {lost[0]!r} as pickle, where it is not read; save it as safetensors")
+    if strange := unknown_parameters(unused, shape.layers):
         raise UserError(
             f"{name!r} brings an attention parameter that is not known here: {strange[0]!r}; "
             "leaving it out would make the numbers wrong"

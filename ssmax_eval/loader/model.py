@@ -11,6 +11,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from ssmax_eval.attention import Attention, Extras, Shape, Visible
 from ssmax_eval.errors import UserError
 from ssmax_eval.loader.rewriting import Rewriting
+from ssmax_eval.loader.rope import forget_lengths, refuse_length_dependence
 
 HEAD_ROWS = 512
 """Positions whose logits exist at a time; all of them at once would be T x vocabulary."""
@@ -63,6 +64,7 @@ class Model:
         `ids` are int64 tokens. One forward pass; logits exist for a slice of positions at a time.
         """
         batch = self._batch(ids)
+        refuse_length_dependence(self.hf.config, batch.shape[1])
         hidden = self._hidden(batch)
         losses = [
             _surprise(self._logits(hidden, start, stop), batch[:, start + 1 : stop + 1]).cpu()
@@ -110,6 +112,7 @@ class Model:
     def generate(self, ids: Any, max_new_tokens: int) -> str:
         """What the model writes after ids [T], greedily, as text without special tokens."""
         batch = self._batch(ids)
+        forget_lengths(self.hf)
         greedy = GenerationConfig(
             do_sample=False,
             num_beams=1,
@@ -127,6 +130,7 @@ class Model:
 
     def _hidden(self, batch: Tensor) -> Any:
         """The output of the model below its head."""
+        forget_lengths(self.hf)
         return self.hf.base_model(input_ids=batch, use_cache=False)
 
     def _logits(self, hidden: Any, start: int, stop: int) -> Tensor:

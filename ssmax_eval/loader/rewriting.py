@@ -6,7 +6,7 @@ that makes the mask. Both get an entry under a name of our own; nothing that is 
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
-from ssmax_eval.attention import Attention, Extras, Shape, Visible, parse
+from ssmax_eval.attention import Attention, Extras, Shape, Softmax, Visible, parse
 from ssmax_eval.errors import UserError
 from ssmax_eval.loader.calls import layer_of, narrowed, read_extras, read_mask, refuse_unhonoured
+from ssmax_eval.loader.carried import carried
 
 Probe = Callable[[int, Tensor, Tensor, Visible, float, Attention, Extras], None]
 """Called in every attention call with (layer, query, key, visible, scaling, attention, extras)."""
@@ -27,8 +28,10 @@ _numbers = itertools.count()
 class Rewriting:
     """The attention that runs in a model, what it was called for, and a probe that may look at it."""
 
-    def __init__(self, attention: Attention) -> None:
+    def __init__(self, attention: Attention, layers: Collection[int] | None = None) -> None:
         self.attention = attention
+        self.layers = layers
+        """Layers that run `attention`, the others softmax; None: all."""
         self.calls: Counter[int] = Counter()
         """How often each layer has attended."""
         self.probe: Probe | None = None
@@ -52,16 +55,17 @@ class Rewriting:
         visible, bias = read_mask(attention_mask, rows, key.shape[2])
         extras = read_extras(others, bias)
         refuse_unhonoured(module, dropout, others)
-        self.attention.refuse_beyond(extras)
         if chosen is not None:
             visible = narrowed(visible, chosen, query.device)
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         layer = layer_of(module)
+        attention = self.attention if self.layers is None or layer in self.layers else Softmax()
+        attention.refuse_beyond(extras)
         self.calls[layer] += 1
         if self.probe is not None:
-            self.probe(layer, query, key, visible, scaling, self.attention, extras)
+            self.probe(layer, query, key, visible, scaling, attention, extras)
         also = {"extras": extras} if extras.named() else {}
-        output = self.attention.forward(query, key, value, visible, scaling, layer, **also)
+        output = attention.forward(query, key, value, visible, scaling, layer, **also)
         return output.transpose(1, 2).contiguous(), None
 
 
@@ -83,9 +87,11 @@ def rewritten(
             "so it cannot be rewritten"
         )
     chosen = parse(attention) if isinstance(attention, str) else attention
-    if chosen.log_scaled:
+    shape = shape if shape is not None else shape_of(hf.config)
+    settled = chosen.resolve(shape)
+    if settled.log_scaled:
         refuse_scaling_twice(hf.config)
-    rewriting = Rewriting(chosen.resolve(shape if shape is not None else shape_of(hf.config)))
+    rewriting = Rewriting(settled, settled.rewrites(shape))
     with _installed(hf, rewriting):
         if verify:
             verify_rewriting(hf, rewriting)
@@ -121,7 +127,14 @@ def shape_of(config: Any, train_length: int | None = None, brought: Any = None) 
         raise UserError(
             f"the config of this {text.model_type!r} checkpoint names no training length; give --train-length"
         )
-    return Shape(int(text.num_hidden_layers), int(text.num_attention_heads), int(length), brought or {})
+    layers, heads = (int(getattr(text, name, 0)) for name in ("num_hidden_layers", "num_attention_heads"))
+    if not layers or not heads:
+        raise UserError(
+            f"no layer of a {text.model_type!r} model attends by queries and keys; nothing can be rewritten"
+        )
+    kinds = getattr(text, "layer_types", None) or []
+    full = tuple(i for i, kind in enumerate(kinds) if kind == "full_attention") if len(set(kinds)) > 1 else None
+    return Shape(layers, heads, int(length), brought or {}, full, carried(config))
 
 
 @contextmanager

@@ -141,12 +141,12 @@ def test_an_architecture_that_bypasses_the_interface_is_refused() -> None:
 
 def test_something_lost_on_the_way_is_noticed(tiny_hf: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that adds something to its own attention which the rewritten place does not see."""
-    sdpa = AttentionInterface._global_mapping["sdpa"]
+    eager = modeling_llama.eager_attention_forward
 
     def sharper(module, query, *rest, **kwargs):  # type: ignore[no-untyped-def]
-        return sdpa(module, 1.5 * query, *rest, **kwargs)
+        return eager(module, 1.5 * query, *rest, **kwargs)
 
-    monkeypatch.setitem(AttentionInterface._global_mapping, "sdpa", sharper)
+    monkeypatch.setattr(modeling_llama, "eager_attention_forward", sharper)
     with pytest.raises(UserError, match="own logits"), ssmax_eval.rewritten(tiny_hf, "ssmax"):
         pass
 

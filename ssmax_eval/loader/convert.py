@@ -1,0 +1,39 @@
+"""Write a checkpoint that carries its rewriting."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from ssmax_eval.attention import Attention, Softmax, parse
+from ssmax_eval.errors import UserError
+from ssmax_eval.loader.carried import KEY, carry
+from ssmax_eval.loader.checkpoint import Checkpoint
+
+
+def convert(checkpoint: str | Checkpoint, attention: str | Attention, folder: str | os.PathLike[str]) -> Attention:
+    """Copy a checkpoint to `folder`, with the attention, and any change of RoPE, written into its config.
+
+    The weights are copied as they are. The folder loads by itself here, and in plain transformers after
+    `register()`; without that transformers says that it does not know the attention. Gives the attention with its
+    parameters settled. UserError when the checkpoint cannot be rewritten, or the folder holds something already.
+    """
+    source = Checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
+    chosen = parse(attention) if isinstance(attention, str) else attention
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{str(target)!r} holds something already; give a new folder")
+    settled = chosen.resolve(source.shape)
+    config = source.config
+    for part in {id(part): part for part in (config, config.get_text_config(decoder=True))}.values():
+        carry(part, settled)
+    with source.rewritten(source.load(), settled) as model:
+        settled = model.attention
+    shutil.copytree(source.folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+    config.save_pretrained(target)
+    if not isinstance(settled, Softmax):
+        path = target / "config.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["attn_implementation"] = getattr(config, KEY)["attention"]
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return settled
