@@ -232,12 +232,23 @@ def reconstruct(run: str, **where: Any) -> None:
 def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
     """Load CHECKPOINT and prove, on a few tokens, that its attention can be rewritten.
 
-    Example:  ssmax-eval check smollm2-135m --attention lssar:p=3
+    Given an attention instead (a name, or file.py:Class), prove that it does what an attention must.
+
+    \b
+    Examples:
+      ssmax-eval check smollm2-135m --attention lssar:p=3
+      ssmax-eval check my_attention.py:Mine
     """
     from ssmax_eval import session
+    from ssmax_eval.attention import ATTENTIONS
 
+    name, colon, _ = checkpoint.partition(":")
+    if name in ATTENTIONS or (colon and not os.path.exists(checkpoint)):
+        lines = session.contract(checkpoint)
+    else:
+        lines = session.check(_checkpoint(checkpoint, loading), attentions)
     refused = False
-    for line, good in session.check(_checkpoint(checkpoint, loading), attentions):
+    for line, good in lines:
         click.echo(line)
         refused |= not good
     if refused:

@@ -194,6 +194,14 @@ def check(checkpoint: Checkpoint, attentions: Sequence[str]) -> Iterator[tuple[s
             yield f"refused  {describe(attention)}: {error}", False
 
 
+def contract(spec: str) -> Iterator[tuple[str, bool]]:
+    """Each clause of what an attention must do, and whether this one does: lines, and whether all is well."""
+    from ssmax_eval.attention.contract import run
+
+    for title, problem in run(parse(spec)):
+        yield (f"ok       {title}", True) if problem is None else (f"broken   {title}: {problem}", False)
+
+
 def _time(seconds: float) -> str:
     minutes = seconds / 60
     return f"{seconds:.0f} s" if minutes < 1.5 else f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

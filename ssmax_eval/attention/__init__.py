@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, get_type_hints
 
 from ssmax_eval.attention.auto import Auto
-from ssmax_eval.attention.base import Attention, Shape, Visible
+from ssmax_eval.attention.base import Attention, Shape, Visible, scores
 from ssmax_eval.attention.extras import Extras
 from ssmax_eval.attention.logn import LogN, Temperature
 from ssmax_eval.attention.lssa import LSSA, LSSAR, SoftmaxReweighted
@@ -32,6 +32,7 @@ __all__ = [
     "Visible",
     "describe",
     "parse",
+    "scores",
 ]
 
 ATTENTIONS: dict[str, type[Attention]] = {

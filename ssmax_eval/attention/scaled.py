@@ -51,12 +51,15 @@ class ScaledSoftmax(Attention):
         c = self.factor(n.clamp(min=1).to(precision), layer)
         if c is not None:
             query = (c * query).to(query.dtype)
+        mask = visible.mask
+        if mask is None and 1 < visible.rows < visible.keys:
+            mask = visible.block(0, visible.rows, query.device)  # the kernel's own causal mask aligns the first rows
         output = scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=visible.mask,
-            is_causal=visible.mask is None and visible.rows > 1,
+            attn_mask=mask,
+            is_causal=mask is None and visible.rows > 1,
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
