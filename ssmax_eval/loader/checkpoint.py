@@ -106,8 +106,8 @@ class Checkpoint:
         """The transformers config, with the RoPE override applied."""
         try:
             config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self.trust_remote_code)
-        except (ValueError, OSError, KeyError) as error:
-            raise UserError(f"the config of {self.name!r} cannot be read: {_first_line(error)}") from None
+        except Exception as error:  # transformers and its validation raise many kinds for a broken config
+            raise UserError(f"the config of {self.name!r} cannot be read: {' '.join(str(error).split())}") from None
         override(config, self.rope_theta_scale, self.rope)
         config._attn_implementation = None  # a folder made by `convert` names ours, which is not registered here
         return config
@@ -169,6 +169,7 @@ class Checkpoint:
                 trust_remote_code=self.trust_remote_code,
                 use_safetensors=None if self.allow_pickle else True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused by name below; transformers only points at its log
             )
         except torch.OutOfMemoryError:
             raise
@@ -237,10 +238,12 @@ def _refuse_missing_shards(folder: Path) -> None:
 
 
 def _refuse_incomplete(name: str, info: dict[str, Any], shape: Shape) -> None:
+    for key, there, wanted in sorted(info.get("mismatched_keys", ()), key=str):
+        raise UserError(
+            f"{name!r} has weights of the wrong shape, among them {key!r}: {tuple(there)} where {tuple(wanted)} fits"
+        )
     if missing := sorted(info.get("missing_keys", ())):
         raise UserError(f"{name!r} lacks {len(missing)} of its weights, among them {missing[0]!r}")
-    if wrong := sorted(info.get("mismatched_keys", ()), key=str):
-        raise UserError(f"{name!r} has {len(wrong)} weights of the wrong shape, among them {wrong[0]}")
     unused = info.get("unexpected_keys", ())
     if (lost := sorted(filter(parameter_of, unused))) and not shape.brought:
         raise UserError(f"{name!r} brings {lost[0]!r} as pickle, where it is not read; save it as safetensors")
