@@ -10,6 +10,7 @@ import click
 
 from ssmax_eval import __version__
 from ssmax_eval.errors import UserError
+from ssmax_eval.options import checkpoint_options, lengths_option, numbers_option, trial_options
 
 if TYPE_CHECKING:
     from ssmax_eval.loader import Checkpoint
@@ -27,44 +28,6 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
             ctx.exit(130)
-
-
-def _numbers(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
-    """`1,2,3`, or `first:last:count` for evenly spaced numbers."""
-    if text is None:
-        return None
-    try:
-        if ":" in text:
-            first, last, count = text.split(":")
-            steps = int(count) - 1
-            return tuple(
-                round(float(first) + (float(last) - float(first)) * i / max(steps, 1), 6) for i in range(steps + 1)
-            )
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is neither numbers with commas nor first:last:count") from None
-
-
-def _lengths(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
-    numbers = _numbers(ctx, parameter, text)
-    return None if numbers is None else tuple(round(n) for n in numbers)
-
-
-def _checkpoint_options(command: Any) -> Any:
-    options = [
-        click.option("--revision", help="Branch, tag or commit on the hub."),
-        click.option("--dtype", default="auto", show_default=True, help="float32, bfloat16, float16, float64 or auto."),
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, ..."),
-        click.option("--device-map", help="Spread the model over devices, as transformers does (e.g. auto)."),
-        click.option("--rope-theta-scale", default=1.0, show_default=True, help="Factor on the RoPE base."),
-        click.option("--rope", help="Scale RoPE: linear:factor=2, dynamic:factor=4 or yarn:factor=4."),
-        click.option("--train-length", type=int, help="Training length, where the config does not say."),
-        click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings."),
-        click.option("--allow-pickle", is_flag=True, help="Load pickle weights, which can run any code."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -108,8 +71,8 @@ def list_() -> None:
               help="Attention and parameters, e.g. ssmax:s=0.168; auto: as trained; repeatable.")  # fmt: skip
 @click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
               help="Task by name, or a YAML file; repeatable.")  # fmt: skip
-@click.option("--lengths", callback=_lengths, help="Context lengths in tokens: 512,1024 or 1000:8000:8.")
-@click.option("--depths", callback=_numbers, help="Needle depths: 0,0.5,1 or 0:1:5.")
+@click.option("--lengths", callback=lengths_option, help="Context lengths in tokens: 512,1024 or 1000:8000:8.")
+@click.option("--depths", callback=numbers_option, help="Needle depths: 0,0.5,1 or 0:1:5.")
 @click.option("--trials", type=int, help="Repetitions of each length and depth.")
 @click.option("--documents", type=int, help="Documents of each length.")
 @click.option("--text", "texts", multiple=True, help="Text file, folder or JSONL to measure on; repeatable.")
@@ -121,7 +84,7 @@ def list_() -> None:
 @click.option("--retry-failed", is_flag=True, help="Measure failed cells again.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and about how long it takes.")
 @click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs.")
-@_checkpoint_options
+@checkpoint_options
 def run(
     checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
     documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: tuple[str, ...],
@@ -188,20 +151,8 @@ def compare(runs: tuple[str, ...], baseline: str | None) -> None:
     click.echo("\n".join(sentences(frame, baseline)))
 
 
-def _trial_options(command: Any) -> Any:
-    options = [
-        click.argument("run"),
-        click.option("--cell", required=True, help="As in context_length=512,depth=0.5,trial=0."),
-        click.option("--checkpoint", help="Where the checkpoint is, if no longer where it was."),
-        click.option("--text", "texts", multiple=True, help="Likewise the text."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @main.command()
-@_trial_options
+@trial_options
 def show(run: str, **where: Any) -> None:
     """Show one cell of RUN: the prompt around the needle, the answer, the score, the tokens.
 
@@ -213,7 +164,7 @@ def show(run: str, **where: Any) -> None:
 
 
 @main.command()
-@_trial_options
+@trial_options
 def reconstruct(run: str, **where: Any) -> None:
     """Print the exact prompt of one cell of RUN, byte for byte, up to where the answer begins.
 
@@ -228,7 +179,7 @@ def reconstruct(run: str, **where: Any) -> None:
 @main.command()
 @click.argument("checkpoint")
 @click.option("--attention", "attentions", multiple=True, help="Attention to try; all of them by default.")
-@_checkpoint_options
+@checkpoint_options
 def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
     """Load CHECKPOINT and prove, on a few tokens, that its attention can be rewritten.
 
@@ -259,7 +210,7 @@ def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
 @click.argument("checkpoint")
 @click.option("--attention", required=True, help="Attention and parameters to carry, e.g. ssmax:s=0.168.")
 @click.option("-o", "--output", required=True, help="New folder for the checkpoint.")
-@_checkpoint_options
+@checkpoint_options
 def convert(checkpoint: str, attention: str, output: str, **loading: Any) -> None:
     """Copy CHECKPOINT to a folder whose config carries the attention.
 

@@ -11,7 +11,7 @@ import ssmax_eval
 
 ROOT = Path(ssmax_eval.__file__).parent
 LAYERS = [
-    {"errors", "measurement"},
+    {"errors", "measurement", "options"},
     {"store"},
     {"attention"},
     {"loader", "corpus"},
