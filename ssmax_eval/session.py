@@ -1,5 +1,6 @@
 """What a command does, step by step: plan the runs, say what they cost, execute them, sum up."""
 
+import hashlib
 import platform
 import sys
 import time
@@ -148,6 +149,7 @@ def _one(plan: Plan, run: Run, model: Any, batch_size: int) -> None:
 
 def recorded(run: Run, device: torch.device, batch_size: int) -> dict[str, Any]:
     """What is written down of a session and does not change its numbers."""
+    template = getattr(run.checkpoint.tokenizer, "chat_template", None)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -159,6 +161,7 @@ def recorded(run: Run, device: torch.device, batch_size: int) -> dict[str, Any]:
             "transformers": transformers.__version__,
             "python": platform.python_version(),
         },
+        "chat_template": hashlib.sha256(str(template).encode()).hexdigest()[:16] if template else None,
         "device": f"{device} ({name})",
         "batch_size": batch_size,
     }
