@@ -10,6 +10,7 @@ from ssmax_eval.errors import UserError
 
 HARMLESS = {
     "cache_position",
+    "kernel_options",
     "logits_to_keep",
     "output_attentions",
     "output_hidden_states",

@@ -15,7 +15,9 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import sdpa_mask
 
 from ssmax_eval.attention import Attention, Extras, Shape, Softmax, Visible, parse
+from ssmax_eval.attention.scaled import ScaledSoftmax
 from ssmax_eval.errors import UserError
+from ssmax_eval.loader.backends import Backend, Seen, backend_of
 from ssmax_eval.loader.calls import layer_of, narrowed, read_extras, read_mask, refuse_unhonoured
 from ssmax_eval.loader.carried import carried
 
@@ -34,6 +36,8 @@ class Rewriting:
         """Layers that run `attention`, the others softmax; None: all."""
         self.calls: Counter[int] = Counter()
         """How often each layer has attended."""
+        self.backend: Backend | None = None
+        """The model's own kernel, where the attention keeps it."""
         self.probe: Probe | None = None
 
     def attend(
@@ -48,11 +52,17 @@ class Rewriting:
         **others: Any,
     ) -> tuple[Tensor, None]:
         """transformers' attention function: [B, H, T, D] in, [B, T, H, width of value] out."""
-        rows, chosen = query.shape[2], others.pop("indices", None)
-        if attention_mask is None and 1 < rows < key.shape[2]:
-            # An empty static cache being filled: only its first entries hold keys.
-            key, value = key[:, :, :rows], value[:, :, :rows]
-        visible, bias = read_mask(attention_mask, rows, key.shape[2])
+        given = {**others, "scaling": scaling, "dropout": dropout}
+        rows, chosen, bias = query.shape[2], others.pop("indices", None), None
+        visible: Visible
+        if self.backend is not None and self.backend.takes(attention_mask):
+            visible = self.backend.visible(attention_mask, query, key.shape[2], others)
+            key, value = key[:, :, : visible.keys], value[:, :, : visible.keys]
+        else:
+            if attention_mask is None and 1 < rows < key.shape[2]:
+                # An empty static cache being filled: only its first entries hold keys.
+                key, value = key[:, :, :rows], value[:, :, :rows]
+            visible, bias = read_mask(attention_mask, rows, key.shape[2])
         extras = read_extras(others, bias)
         refuse_unhonoured(module, dropout, others)
         if chosen is not None:
@@ -64,6 +74,13 @@ class Rewriting:
         self.calls[layer] += 1
         if self.probe is not None:
             self.probe(layer, query, key, visible, scaling, attention, extras)
+        if self.backend is not None and isinstance(visible, Seen):
+            if isinstance(attention, ScaledSoftmax):
+                tensors = query, key, value, attention_mask
+                done = self.backend.attend(attention, layer, extras, visible, module, tensors, given)
+                if done is not None:
+                    return done, None
+            visible = visible.dense(query.device)
         also = {"extras": extras} if extras.named() else {}
         output = attention.forward(query, key, value, visible, scaling, layer, **also)
         return output.transpose(1, 2).contiguous(), None
@@ -140,10 +157,18 @@ def shape_of(config: Any, train_length: int | None = None, brought: Any = None) 
 @contextmanager
 def _installed(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[None]:
     name, before = f"ssmax_eval_{next(_numbers)}", _implementations(hf)
+    rewriting.backend = backend = backend_of(hf, rewriting.attention)
+    if backend is not None:
+        name += f"_{backend.name.rsplit('/')[-1]}"  # models ask whether the name has flash in it
     AttentionInterface.register(name, rewriting.attend)
-    AttentionMaskInterface.register(name, sdpa_mask)
+    AttentionMaskInterface.register(name, sdpa_mask if backend is None else backend.mask)
     try:
-        hf.set_attn_implementation(name)
+        if backend is None:
+            hf.set_attn_implementation(name)
+        else:
+            for config, implementation in before:
+                if implementation == backend.configured:
+                    config._attn_implementation_internal = name
         yield
     finally:
         for config, implementation in before:
