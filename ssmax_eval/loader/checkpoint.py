@@ -64,13 +64,9 @@ class Checkpoint:
     @cached_property
     def folder(self) -> Path:
         """The local folder with the checkpoint's files; fetched from the hub, or converted, when first asked for."""
+        if self._gguf is not None:
+            return converted(self._gguf)
         path = Path(self.name).expanduser()
-        if self.name in PACKAGED:
-            return converted(_packaged(self.name))
-        if path.suffix == ".gguf":
-            if not path.is_file():
-                raise UserError(f"no such file: {self.name!r}")
-            return converted(path)
         if path.is_dir():
             if not (path / "config.json").is_file():
                 raise UserError(f"{self.name!r} is no checkpoint: it holds no config.json")
@@ -85,10 +81,19 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the checkpoint's content (weights, config, tokenizer); the same wherever it lies."""
+        return folder_digest(self.folder) if self._gguf is None else file_digest(self._gguf)
+
+    @cached_property
+    def _gguf(self) -> Path | None:
+        """The GGUF file that the name stands for, or None. UserError when it is not there."""
+        if self.name in PACKAGED:
+            return _packaged(self.name)
         path = Path(self.name).expanduser()
-        if self.name in PACKAGED or path.suffix == ".gguf":
-            return file_digest(_packaged(self.name) if self.name in PACKAGED else path)
-        return folder_digest(self.folder)
+        if path.suffix != ".gguf":
+            return None
+        if not path.is_file():
+            raise UserError(f"no such file: {self.name!r}")
+        return path
 
     @cached_property
     def label(self) -> str:

@@ -1,5 +1,6 @@
 """Needle in a haystack: is a number, planted at some depth of a long text, still found?"""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -76,11 +77,11 @@ class NeedleTask(Task):
 
         return measure
 
+    @abstractmethod
     def measure(
         self, model: "Model", cells: list[Cell], prompts: list[Prompt], common: dict[str, Any]
     ) -> list[Measurement]:
         """Measure prompts of one length on the model."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
