@@ -142,7 +142,8 @@ def test_a_mask_of_four_dimensions_keeps_working() -> None:
     mask = (torch.arange(40) <= torch.arange(40)[:, None])[None, None].expand(2, 1, 40, 40)
     hf.set_attn_implementation("flex_attention")
     with ssmax_eval.rewritten(hf, "ssmax:s=0.4"), torch.inference_mode():
-        torch.testing.assert_close(hf(input_ids=IDS, attention_mask=mask).logits, hf(input_ids=IDS).logits)
+        one, other = hf(input_ids=IDS, attention_mask=mask).logits, hf(input_ids=IDS).logits
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)  # float32, and two kernels
 
 
 def fake_flash(
