@@ -118,7 +118,7 @@ def _value(name: str, key: str, text: str, hint: Any) -> Any:
                 continue
     if str in kinds:
         return text
-    expected = " or ".join(k.__name__ for k in kinds if isinstance(k, type) and k is not type(None) and k is not tuple)
+    expected = " or ".join(k.__name__ for k in kinds if k in (bool, int, float, str))
     raise UserError(f"parameter {key!r} of attention {name!r} is {text!r}, which is no {expected}")
 
 

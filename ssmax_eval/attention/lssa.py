@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ssmax_eval.attention.base import Attention, l1_normalised, masked_softmax, scores
 from ssmax_eval.attention.extras import PLAIN, Extras
@@ -65,20 +64,25 @@ def reweighted(a: Tensor, visible: Tensor, p: float) -> Tensor:
 
     Each row is divided by its largest entry before the power, which L1 undoes: n^p overflows float32 (20 000^15
     is 3e64). A row of equal weights has nothing above the average and gives zeros; that its a_ij · n_i are only
-    nearly 1 is rounding, and the division would make whole weights of it, so it is cut first.
+    nearly 1 is rounding, and the division would make whole weights of it, so it is cut first. Since L1 undoes the
+    division, no gradient need pass through it.
     """
     n = visible.sum(-1, keepdim=True).to(a.dtype)
     x = (a * n - (n > 3).to(a.dtype)).relu()
     x = x.masked_fill(x < 16 * torch.finfo(a.dtype).eps, 0.0)
-    top = x.amax(-1, keepdim=True)
+    top = x.detach().amax(-1, keepdim=True)
     return l1_normalised((x / top.masked_fill(top == 0, 1.0)) ** p)
 
 
 def log_softplus(x: Tensor) -> Tensor:
     """log(softplus(x)), also where softplus itself would underflow; L1(softplus(x)) is softmax of this."""
-    return torch.where(x > -15.0, torch.logaddexp(x, x.new_zeros(())).log(), x - 0.5 * x.exp())
+    # Each branch is kept where it is finite: the one not taken would make NaN of the gradient.
+    low, high = x.clamp(max=-15.0), x.clamp(min=-15.0)
+    return torch.where(x > -15.0, torch.logaddexp(high, x.new_zeros(())).log(), low - 0.5 * low.exp())
 
 
 def _unit(x: Tensor) -> Tensor:
+    """Vectors (last axis) of length 1, at least float32; a vector of zeros stays zeros."""
     wide = x if x.dtype == torch.float64 else x.float()
-    return normalize(wide, dim=-1, eps=torch.finfo(wide.dtype).tiny)
+    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return wide / length.masked_fill(length == 0, 1.0)

@@ -9,14 +9,16 @@ from torch import Tensor
 from ssmax_eval.attention.base import Shape
 from ssmax_eval.errors import UserError
 
-PerHead = float | tuple[tuple[float, ...], ...]
-"""One number for every head, or [layers][heads]."""
+PerHead = float | tuple[tuple[float, ...], ...] | Tensor
+"""One number for every head, or [layers][heads]; in training, a tensor [heads] of the layer that attends."""
 
 
 def row(value: PerHead, layer: int, like: Tensor) -> Tensor | float:
     """The parameter in one layer, ready to multiply [B, H, R, 1]: a number, or [1, H, 1, 1] like `like`."""
     if isinstance(value, float | int):
         return float(value)
+    if isinstance(value, Tensor):
+        return value.to(like.device, like.dtype)[None, :, None, None]
     if layer >= len(value) or not value[layer]:
         raise UserError(f"layer {layer} attends, but the parameter given by layer and head has nothing for it")
     return torch.tensor(value[layer], dtype=like.dtype, device=like.device)[None, :, None, None]
@@ -26,6 +28,8 @@ def fitted(name: str, value: PerHead, shape: Shape) -> PerHead:
     """`value`, once it is sure to fit the checkpoint's layers and heads; else a UserError."""
     if isinstance(value, float | int):
         return float(value)
+    if isinstance(value, Tensor):
+        raise UserError(f"parameter {name!r} is a tensor, which is of one layer: a checkpoint needs [layers][heads]")
     given = (len(value), max(map(len, value)))
     if given != (shape.layers, shape.heads):
         raise UserError(

@@ -19,7 +19,8 @@ class SSMax(ScaledSoftmax):
     log_scaled = True
 
     s: PerHead | None = None
-    """Scaling, a number or [layers][heads]. None: the checkpoint's own, else 1 / mean(log n) to its length."""
+    """Scaling, a number or [layers][heads]. None: the checkpoint's own, else 1 / mean(log n) to its length. Training
+    puts a tensor [heads] here, `replace(attention, s=module.ssmax_s)`, and gets its gradient."""
     b: PerHead | None = None
     """Bias, likewise. None: the checkpoint's own, else 0."""
 
@@ -34,7 +35,7 @@ class SSMax(ScaledSoftmax):
     def factor(self, n: Tensor, layer: int) -> Tensor | None:
         if self.s is None:
             raise ValueError("SSMax has no s yet: give one, or resolve() it for a checkpoint")
-        return row(self.s, layer, n) * torch.log(n) + row(self.b or 0.0, layer, n)
+        return row(self.s, layer, n) * torch.log(n) + row(0.0 if self.b is None else self.b, layer, n)
 
 
 def default_s(train_length: int) -> float:

@@ -1,0 +1,86 @@
+"""Gradients are those of the definition, to the last digit, and finite wherever the output is."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ssmax_eval.attention import LSSA, LSSAR, Attention, Shape, SSMax, Visible, base, parse
+from ssmax_eval.errors import UserError
+
+SPECS = [
+    "softmax", "ssmax:s=0.3,b=0.4", "lssa", "lssa:qk_norm=false", "lssar:p=15", "lssar:p=3",
+    "lssar:p=3,qk_norm=false", "softmax_reweighted:p=3", "logn:n_train=3",
+]  # fmt: skip
+ROWS = 7
+
+
+def _draw(*shape: int, dtype: torch.dtype = torch.float64, size: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return (size * torch.randn(*shape, dtype=torch.float64, generator=generator)).to(dtype).requires_grad_()
+
+
+def _inputs(tokens: int = ROWS, **kind: object) -> tuple[Tensor, Tensor, Tensor]:
+    return _draw(1, 4, tokens, 3, **kind), _draw(1, 2, tokens, 3, **kind), _draw(1, 2, tokens, 2, **kind)  # type: ignore[arg-type]
+
+
+def _forward(attention: Attention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    return attention.forward(query, key, value, Visible(query.shape[2], key.shape[2], mask), 0.6, 0)
+
+
+@pytest.mark.parametrize("block", [1 << 24, 3 * 4 * ROWS])
+@pytest.mark.parametrize("spec", SPECS)
+def test_gradients_are_numerically_right(spec: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "BLOCK_NUMBERS", block)
+    attention = parse(spec)
+    assert torch.autograd.gradcheck(lambda *inputs: _forward(attention, *inputs), _inputs())
+    seen = torch.ones(ROWS, ROWS, dtype=torch.bool).tril().triu(-3)[None, None]
+    seen[:, :, 4] = False
+    assert torch.autograd.gradcheck(lambda *inputs: _forward(attention, *inputs, mask=seen), _inputs())
+
+
+@pytest.mark.parametrize("spec", [*SPECS, "lssar:p=0.5", "lssar:p=1"])
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-3, 1.0, 30.0])
+def test_float32_gradients_are_never_nan(spec: str, size: float) -> None:
+    """Rows of zeros, scores that softplus underflows at, and scores whose exponential overflows."""
+    query, key, value = _inputs(140, dtype=torch.float32, size=size)
+    seen = torch.ones(140, 140, dtype=torch.bool).tril()
+    seen[50] = False
+    for mask in (None, seen[None, None]):
+        grown = _forward(parse(spec), query, key, value, mask)
+        gradients = torch.autograd.grad(grown.square().sum() + grown.sum(), (query, key, value))
+        assert all(bool(g.isfinite().all()) for g in (grown, *gradients))
+
+
+@pytest.mark.parametrize("attention", [LSSA(), LSSAR(p=3.0), LSSAR(p=15.0)])
+def test_float32_gradients_are_close_to_float64(attention: Attention) -> None:
+    low = _inputs(128, dtype=torch.float32)
+    exact = [x.detach().double().requires_grad_() for x in low]
+    wanted = torch.autograd.grad(_forward(attention, *exact).sum(), exact)
+    got = torch.autograd.grad(_forward(attention, *low).sum(), low)
+    for a, b in zip(got, wanted, strict=True):
+        # Where all weights of a row are nearly equal, the re-weighting divides by what little is above the average.
+        assert float((a.double() - b).norm() / b.norm().clamp(min=1e-6)) < 1e-3
+
+
+def test_ssmax_learns_s_and_b_of_the_layer_that_attends() -> None:
+    s, b = (
+        torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in ([0.2, 0.5, 1.0, 0.1], [0.0, 1.0, 0.5, 2.0])
+    )
+    inputs = _inputs()
+
+    def run(s: Tensor, b: Tensor) -> Tensor:
+        return _forward(replace(SSMax(), s=s, b=b), *inputs)
+
+    assert torch.autograd.gradcheck(run, (s, b))
+    fixed = SSMax(s=(tuple(s.tolist()),), b=(tuple(b.tolist()),))
+    torch.testing.assert_close(run(s, b), _forward(fixed, *inputs), rtol=0, atol=0)
+    single = _forward(SSMax(s=s.detach().float().requires_grad_()), *(x.detach().float() for x in inputs))
+    assert single.requires_grad
+    assert single.dtype == torch.float32
+
+
+def test_a_tensor_is_no_parameter_of_a_checkpoint() -> None:
+    with pytest.raises(UserError, match="of one layer"):
+        SSMax(s=torch.ones(4)).resolve(Shape(2, 4, 64))
