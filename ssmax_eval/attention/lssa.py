@@ -85,4 +85,5 @@ def _unit(x: Tensor) -> Tensor:
     """Vectors (last axis) of length 1, at least float32; a vector of zeros stays zeros."""
     wide = x if x.dtype == torch.float64 else x.float()
     length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-    return wide / length.masked_fill(length == 0, 1.0)
+    unit: Tensor = wide / length.masked_fill(length == 0, 1.0)
+    return unit
