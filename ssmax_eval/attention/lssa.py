@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention.base import Attention, l1_normalised, masked_softmax, scores
+from ssmax_eval.attention.base import Attention, Visible, l1_normalised, masked_softmax, scores
 from ssmax_eval.attention.extras import PLAIN, Extras
+from ssmax_eval.attention.kernels import normalised
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,23 @@ class LSSA(Attention):
         z = scores(_unit(query), _unit(key), 1.0) if self.qk_norm else scores(query, key, scaling)
         n = visible.sum(-1, keepdim=True).clamp(min=1).to(z.dtype)
         return masked_softmax(log_softplus(math.log(width) * torch.log(n) * z), visible)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        visible: Visible,
+        scaling: float,
+        layer: int,
+        extras: Extras = PLAIN,
+    ) -> Tensor:
+        p = self.p if isinstance(self, LSSAR) else None
+        if type(self) not in (LSSA, LSSAR) or not normalised.takes(query, key, value, visible, extras, p):
+            return super().forward(query, key, value, visible, scaling, layer, extras)
+        q, k = (_unit(query), _unit(key)) if self.qk_norm else (scaling * query.float(), key.float())
+        factor = math.log(query.shape[-1]) * visible.counts(query.device).log()
+        return normalised.attend(factor * q, k, value.float(), True, p).to(query.dtype)
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,22 @@ class SoftmaxReweighted(Attention):
     ) -> Tensor:
         z = extras.applied(scores(query, key, scaling))
         return reweighted(masked_softmax(z, visible), visible, self.p)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        visible: Visible,
+        scaling: float,
+        layer: int,
+        extras: Extras = PLAIN,
+    ) -> Tensor:
+        here = type(self) is SoftmaxReweighted
+        if not here or not normalised.takes(query, key, value, visible, extras, self.p):
+            return super().forward(query, key, value, visible, scaling, layer, extras)
+        q = scaling * query.float()
+        return normalised.attend(q, key.float(), value.float(), False, self.p).to(query.dtype)
 
 
 def reweighted(a: Tensor, visible: Tensor, p: float) -> Tensor:

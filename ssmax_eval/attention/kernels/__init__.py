@@ -1,0 +1,1 @@
+"""Fast paths, each tested against the definition that it stands for."""

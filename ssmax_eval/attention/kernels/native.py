@@ -1,0 +1,72 @@
+"""The kernel of `normalised.cpp`, built once for a machine by its own C++ compiler, where there is one."""
+
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+SOURCE = Path(__file__).with_name("normalised.cpp")
+TILE = 64
+"""Keys of a tile, as the kernel has it."""
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The kernel, built at the first call (seconds) and kept in the cache folder; None without a working compiler.
+
+    The compiler is $CXX, else the first of c++, g++ and clang++ that is found.
+    """
+    named = os.environ.get("CXX")
+    compiler = next(filter(None, map(shutil.which, [named] if named else ["c++", "g++", "clang++"])), None)
+    if compiler is None:
+        return None
+    try:
+        return ctypes.CDLL(str(_built(compiler)))
+    except (OSError, subprocess.SubprocessError) as error:
+        logging.getLogger(__name__).warning("no compiled kernel, LSSA and LSSAR run slower: %s", error)
+        return None
+
+
+def _built(compiler: str) -> Path:
+    """The library for this source, this compiler and this processor."""
+    flags = ["-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread"]
+    target = [compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
+    macros = subprocess.run(target, check=True, capture_output=True, timeout=60).stdout
+    name = hashlib.sha256(SOURCE.read_bytes() + " ".join(flags).encode() + macros).hexdigest()[:16]
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("SSMAX_EVAL_CACHE") or Path(base) / "ssmax-eval") / "kernels"
+    path = folder / f"{name}.so"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            made = Path(scratch) / path.name
+            command = [compiler, *flags, str(SOURCE), "-o", str(made)]
+            subprocess.run(command, check=True, capture_output=True, timeout=300)
+            made.replace(path)
+    return path
+
+
+def attend(kernel: ctypes.CDLL, query: Tensor, key: Tensor, value: Tensor, soft: bool, p: int | None) -> Tensor:
+    """`normalised.attend`, by the compiled kernel."""
+    batch, heads, rows, depth = query.shape
+    groups, keys, width = value.shape[1:]
+    tiles = -(-keys // TILE)
+    key = pad(key, (0, 0, 0, tiles * TILE - keys)).view(batch, groups, tiles, TILE, depth).transpose(3, 4)
+    value = pad(value, (0, -width % 16))
+    output = query.new_empty(batch, heads, rows, value.shape[-1])
+    kept = [x.contiguous() for x in (query, key, value, output)]
+    kernel.attend(
+        *(ctypes.c_void_p(x.data_ptr()) for x in kept),
+        *(batch * heads, heads // groups, rows, keys, depth, value.shape[-1]),
+        *(int(soft), p or 0, torch.get_num_threads()),
+    )
+    return output[..., :width]
