@@ -10,6 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from ssmax_eval.attention.base import Attention, Visible, masked_softmax, scores
 from ssmax_eval.attention.extras import PLAIN, Extras
+from ssmax_eval.attention.kernels import chunk
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class ScaledSoftmax(Attention):
         if c is not None:
             query = (c * query).to(query.dtype)
         mask = visible.mask
-        if mask is None and 1 < visible.rows < visible.keys:
-            mask = visible.block(0, visible.rows, query.device)  # the kernel's own causal mask aligns the first rows
+        if mask is None and 1 < visible.rows < visible.keys:  # where sdpa's own causal mask would align the first rows
+            return chunk.attend(query, key, value, scaling)
         output = scaled_dot_product_attention(
             query,
             key,
@@ -63,4 +64,4 @@ class ScaledSoftmax(Attention):
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        return output if visible.mask is None else output.masked_fill(n == 0, 0.0)
+        return output if mask is None else output.masked_fill(n == 0, 0.0)

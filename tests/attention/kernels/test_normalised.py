@@ -42,16 +42,16 @@ def _both(attention: Attention, query: Tensor, key: Tensor, value: Tensor, scali
 
 SHAPES = [
     (1, 0, 2, 2, 16), (2, 0, 2, 1, 5), (3, 0, 1, 1, 8), (4, 0, 4, 2, 16), (29, 0, 6, 2, 33), (7, 90, 3, 1, 64),
-    (131, 0, 2, 1, 48), (1, 64, 2, 2, 16), (99, 517, 3, 3, 16),
+    (131, 0, 2, 1, 48), (1, 64, 2, 2, 16), (70, 210, 3, 3, 16),
 ]  # fmt: skip
 """Rows, keys before them, query heads, key heads, width of the value."""
 
 
-@pytest.mark.parametrize("numbers", [300, 1 << 22])
+@pytest.mark.parametrize("numbers", [9000, 1 << 22])
 @pytest.mark.parametrize("spec", SPECS)
 def test_equals_the_definition(spec: str, numbers: int, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normalised, "NUMBERS", numbers)
-    for rows, past, heads, groups, width in SHAPES if path == "in place" or numbers > 300 else []:
+    for rows, past, heads, groups, width in SHAPES if path == "in place" or numbers > 9000 else []:
         inputs = _draw(2, heads, rows, 24), _draw(2, groups, rows + past, 24), _draw(2, groups, rows + past, width)
         fast, exact = _both(parse(spec), *inputs)
         torch.testing.assert_close(fast, exact, rtol=1e-4, atol=3e-5)

@@ -1,0 +1,52 @@
+"""A chunk of queries behind a key-value cache, without a mask, gives what the definition gives."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
+from torch.nn.functional import scaled_dot_product_attention
+
+from ssmax_eval.attention import Softmax, Visible
+from ssmax_eval.attention.base import Attention
+from ssmax_eval.attention.kernels import chunk
+
+
+def _draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def _exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    inputs = query.double(), key.double(), value.double()
+    return Attention.forward(Softmax(), *inputs, Visible(query.shape[2], key.shape[2]), 0.5, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("rows", "past"), [(2, 1), (2, 700), (37, 5), (37, 80), (300, 1)])
+@pytest.mark.parametrize(("heads", "groups", "width"), [(2, 2, 16), (6, 2, 16), (3, 1, 16), (4, 2, 7)])
+def test_equals_the_definition(rows: int, past: int, heads: int, groups: int, width: int, dtype: torch.dtype) -> None:
+    inputs = _draw(2, heads, rows, 16), _draw(2, groups, rows + past, 16), _draw(2, groups, rows + past, width)
+    query, key, value = (x.to(dtype) for x in inputs)
+    output = chunk.attend(query, key, value, 0.5)
+    assert output.dtype == dtype
+    limit = (1e-12 if dtype == torch.float64 else 16 * torch.finfo(dtype).eps) * float(value.double().abs().max())
+    assert float((output.double() - _exact(query, key, value)).abs().max()) < limit
+
+
+def test_scores_far_apart_are_merged_without_overflow() -> None:
+    query, key, value = (150 * x for x in (_draw(1, 2, 9, 8), _draw(1, 1, 30, 8), _draw(1, 1, 30, 8)))
+    torch.testing.assert_close(chunk.attend(query, key, value, 0.5), _exact(query, key, value))
+
+
+def test_no_mask_is_made_unless_gradients_need_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = [_draw(1, 2, n, 8) for n in (5, 9, 9)]
+    learning = [x.requires_grad_() for x in inputs]
+    assert torch.autograd.gradcheck(lambda *x: chunk.attend(*x, 0.5), learning, fast_mode=True)
+    monkeypatch.setattr(chunk, "scaled_dot_product_attention", None)
+    with torch.no_grad():
+        torch.testing.assert_close(chunk.attend(*learning, 0.5), _exact(*inputs))
+
+
+def test_the_bias_that_a_gpu_gets_means_the_same() -> None:
+    query, key, value = (_draw(1, 2, n, 8) for n in (5, 9, 9))
+    output = scaled_dot_product_attention(query, key, value, attn_mask=causal_lower_right(5, 9), scale=0.5)
+    torch.testing.assert_close(output, _exact(query, key, value))
