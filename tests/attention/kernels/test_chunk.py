@@ -21,15 +21,15 @@ def _exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("rows", "past"), [(2, 1), (2, 700), (37, 5), (37, 80), (300, 1)])
 @pytest.mark.parametrize(("heads", "groups", "width"), [(2, 2, 16), (6, 2, 16), (3, 1, 16), (4, 2, 7)])
-def test_equals_the_definition(rows: int, past: int, heads: int, groups: int, width: int, dtype: torch.dtype) -> None:
-    inputs = _draw(2, heads, rows, 16), _draw(2, groups, rows + past, 16), _draw(2, groups, rows + past, width)
-    query, key, value = (x.to(dtype) for x in inputs)
-    output = chunk.attend(query, key, value, 0.5)
-    assert output.dtype == dtype
-    limit = (1e-12 if dtype == torch.float64 else 16 * torch.finfo(dtype).eps) * float(value.double().abs().max())
-    assert float((output.double() - _exact(query, key, value)).abs().max()) < limit
+def test_equals_the_definition(heads: int, groups: int, width: int, dtype: torch.dtype) -> None:
+    for rows, past in ((2, 1), (2, 300), (37, 5), (37, 80), (120, 1)):
+        inputs = _draw(2, heads, rows, 16), _draw(2, groups, rows + past, 16), _draw(2, groups, rows + past, width)
+        query, key, value = (x.to(dtype) for x in inputs)
+        output = chunk.attend(query, key, value, 0.5)
+        assert output.dtype == dtype
+        limit = (1e-12 if dtype == torch.float64 else 16 * torch.finfo(dtype).eps) * float(value.double().abs().max())
+        assert float((output.double() - _exact(query, key, value)).abs().max()) < limit
 
 
 def test_scores_far_apart_are_merged_without_overflow() -> None:
