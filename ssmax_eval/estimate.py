@@ -3,23 +3,57 @@
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM
 
 from ssmax_eval.loader import Checkpoint
+from ssmax_eval.loader.model import HEAD_ROWS
 from ssmax_eval.measurement import Cell
+from ssmax_eval.memory import SHARE, available
 
 EFFICIENCY = 0.5
 """Share of the machine's matrix-product rate that a forward pass was seen to reach."""
 
+TOKENS = {"cpu": 512, "cuda": 1 << 14}
+"""Tokens measured together, by device, beyond which a larger batch no longer makes a cell faster."""
+
 
 def seconds(checkpoint: Checkpoint, cells: Sequence[Cell]) -> float:
     """A rough time for one forward pass a cell: floating-point operations over the measured rate of this machine."""
+    return sum(work(checkpoint, cell.context_length) for cell in cells) / (EFFICIENCY * _rate(*checkpoint.placed))
+
+
+def work(checkpoint: Checkpoint, length: int) -> int:
+    """Floating-point operations of a forward pass over so many tokens, its head included."""
     weights, layers, width = _size(checkpoint)
-    work = sum(2 * weights * n + 2 * layers * width * n * n for n in (cell.context_length for cell in cells))
-    return work / (EFFICIENCY * _rate(*checkpoint.placed))
+    return 2 * weights * length + 2 * layers * width * length * length
+
+
+def batch_size(checkpoint: Checkpoint, length: int) -> int:
+    """Cells of a length to measure together: as many as pay, and as fit into the memory that is free now."""
+    device, dtype = checkpoint.placed
+    paying = TOKENS.get(device.type, TOKENS["cpu"]) // length
+    return max(1, min(paying, int(SHARE * available(device)) // cell_bytes(checkpoint.config, dtype, length)))
+
+
+def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:
+    """Bytes that one cell of a length needs while it is measured, besides the weights.
+
+    The widest point of a layer (residual and normed input, and the gate, up and product of the feed-forward part, or
+    the heads' queries, keys, values and output), keys and values of all layers, and a slice of logits in float32.
+    """
+    text = config.get_text_config(decoder=True)
+    hidden = int(text.hidden_size)
+    heads = int(text.num_attention_heads)
+    groups = int(getattr(text, "num_key_value_heads", None) or heads)
+    dim = int(getattr(text, "head_dim", None) or hidden // heads)
+    inner = int(getattr(text, "intermediate_size", None) or 4 * hidden)
+    layer = 2 * hidden + max(3 * inner, (4 * heads + 4 * groups) * dim)
+    kept = 2 * int(text.num_hidden_layers) * groups * dim
+    return length * (layer + kept) * dtype.itemsize + 3 * min(length, HEAD_ROWS) * int(text.vocab_size) * 4
 
 
 @lru_cache

@@ -26,6 +26,15 @@ def lengths_option(ctx: click.Context, parameter: click.Parameter, text: str | N
     return None if given is None else tuple(round(n) for n in given)
 
 
+def batch_option(_: click.Context, parameter: click.Parameter, text: str) -> int | None:
+    """A whole number from 1, or None for `auto`."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise click.BadParameter(f"{text!r} is neither a whole number from 1 nor 'auto'")
+    return int(text)
+
+
 def checkpoint_options(command: Any) -> Any:
     options = [
         click.option("--revision", help="Branch, tag or commit on the hub."),

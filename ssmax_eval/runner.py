@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,9 @@ from ssmax_eval.tasks.base import Measure
 
 DEFINITIONS = 1
 """Raised when a change to a task or an attention changes what a number means, so that old cells are not reused."""
+
+SMALLEST_CHUNK = 512
+"""Tokens of the shortest prefill chunk that is tried when memory runs out."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,15 @@ def measure(
     store: Store,
     *,
     session: dict[str, Any],
-    batch_size: int = 1,
+    batch_size: int | Mapping[int, int] = 1,
     retry_failed: bool = False,
     progress: Callable[[Measurement], None] = lambda _: None,
 ) -> int:
     """Measure the run's missing cells on the model, storing each as it is finished; how many were measured.
 
-    Out of memory, a batch is halved; a single cell that does not fit, or gives NaN, is stored as failed, and the
-    run goes on. UserError, before anything is written, when the task cannot be measured on this model at all.
+    `batch_size` is how many cells are measured together, for all context lengths or for each. Out of memory, it is
+    halved, then the model's prefill chunk; a single cell that still does not fit, or gives NaN, is stored as failed,
+    and the run goes on. UserError, before anything is written, when the task cannot be measured on this model at all.
     """
     limit = model.max_positions
     if limit is not None and max(run.task.lengths) > limit:
@@ -106,28 +110,66 @@ def measure(
     with store.writer(run.name, run.description, session) as writer:
         there = {c for c, m in writer.cells.items() if not (retry_failed and m.error is not None)}
         todo = [cell for cell in run.task.cells() if cell not in there]
-        for batch in run.task.batches(todo, batch_size):
-            for measurement in _attempt(bound, batch):
-                writer.append(measurement)
-                progress(measurement)
+        chunk_before = getattr(model, "prefill_chunk", None)
+        shrunk: dict[str, dict[str, int]] = {}
+        try:
+            for length in dict.fromkeys(cell.context_length for cell in todo):
+                left = [cell for cell in todo if cell.context_length == length]
+                size = batch_size if isinstance(batch_size, int) else batch_size.get(length, 1)
+                while left:
+                    batch = next(run.task.batches(left, size))
+                    started = time.perf_counter()
+                    found = _attempt(bound, batch)
+                    if found is None and len(batch) > 1:
+                        size = len(batch) // 2
+                        shrunk.setdefault(str(length), {})["batch_size"] = size
+                        continue
+                    if found is None and (chunk := _halved_chunk(model, length)) is not None:
+                        shrunk.setdefault(str(length), {})["prefill_chunk"] = chunk
+                        continue
+                    if found is None:
+                        seconds = time.perf_counter() - started
+                        found = [Measurement(cell, error="out of memory", seconds=seconds) for cell in batch]
+                    for measurement in found:
+                        writer.append(measurement)
+                        progress(measurement)
+                    left = [cell for cell in left if cell not in batch]
+        finally:
+            if hasattr(model, "prefill_chunk"):
+                model.prefill_chunk = chunk_before
+            if shrunk:
+                writer.record({"out_of_memory": shrunk})
     return len(todo)
 
 
-def _attempt(bound: Measure, cells: Sequence[Cell]) -> list[Measurement]:
+def _attempt(bound: Measure, cells: Sequence[Cell]) -> list[Measurement] | None:
+    """What the cells gave; None when they do not fit into memory."""
     started = time.perf_counter()
     try:
         found = bound(cells)
     except UserError as error:
         return [Measurement(cell, error=str(error)) for cell in cells]
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
-        if len(cells) > 1:
-            middle = len(cells) // 2
-            return _attempt(bound, cells[:middle]) + _attempt(bound, cells[middle:])
-        return [Measurement(cells[0], error="out of memory", seconds=time.perf_counter() - started)]
+        found = None
+    if found is None:  # past the except block, whose traceback would keep the tensors of the attempt
+        torch.cuda.empty_cache()
+        return None
     each = (time.perf_counter() - started) / len(cells)
     return [_timed(measurement, each) for measurement in found]
+
+
+def _halved_chunk(model: Any, length: int) -> int | None:
+    """Have the model take its prompts in chunks half as long; how long, or None when that goes no further."""
+    if not hasattr(model, "prefill_chunk"):
+        return None
+    now = min(model.prefill_chunk or length, length)
+    chunk = max(now // 2, SMALLEST_CHUNK)
+    if chunk >= now:
+        return None
+    model.prefill_chunk = chunk
+    return chunk
 
 
 def _timed(found: Measurement, seconds: float) -> Measurement:
@@ -136,5 +178,6 @@ def _timed(found: Measurement, seconds: float) -> Measurement:
     return Measurement(found.cell, found.values, found.rows, seconds=seconds)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is how torch or Python says that memory has run out."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)

@@ -104,8 +104,11 @@ def forecast(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def execute(plan: Plan, *, batch_size: int) -> None:
-    """Measure everything that is missing; the checkpoint is loaded once, and only if anything is."""
+def execute(plan: Plan, *, batch_size: int | None = None) -> None:
+    """Measure everything that is missing; the checkpoint is loaded once, and only if anything is.
+
+    `batch_size` is how many cells are measured together; None chooses it for each context length.
+    """
     todo = [run for run in plan.runs if plan.todo(run)]
     if not todo:
         click.echo("Everything is in the store already.", err=True)
@@ -119,11 +122,13 @@ def execute(plan: Plan, *, batch_size: int) -> None:
                     _one(plan, run, model, batch_size)
 
 
-def _one(plan: Plan, run: Run, model: Any, batch_size: int) -> None:
+def _one(plan: Plan, run: Run, model: Any, batch_size: int | None) -> None:
     cells = plan.todo(run)
     title = f"{run.task.kind} | {describe(run.attention)}"
     done = len(run.task.cells()) - len(cells)
     click.echo(f"{title}: {len(cells)} cells" + (f", {done} already there" if done else ""), err=True)
+    lengths = sorted({cell.context_length for cell in cells})
+    sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
     failed = 0
     with tqdm(
         total=sum(c.context_length for c in cells),
@@ -140,15 +145,15 @@ def _one(plan: Plan, run: Run, model: Any, batch_size: int) -> None:
             bar.update(measurement.cell.context_length)
 
         measure(
-            run, model, plan.store, session=recorded(run, model.hf.device, batch_size), batch_size=batch_size,
+            run, model, plan.store, session=recorded(run, model.hf.device, sizes), batch_size=sizes,
             retry_failed=plan.retry_failed, progress=progress,
         )  # fmt: skip
     if failed:
         click.echo(f"{title}: {failed} cells failed; the report marks them, --retry-failed tries again", err=True)
 
 
-def recorded(run: Run, device: torch.device, batch_size: int) -> dict[str, Any]:
-    """What is written down of a session and does not change its numbers."""
+def recorded(run: Run, device: torch.device, sizes: dict[int, int]) -> dict[str, Any]:
+    """What is written down of a session and does not change its numbers; `sizes` is the batch of each length."""
     template = getattr(run.checkpoint.tokenizer, "chat_template", None)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -163,7 +168,7 @@ def recorded(run: Run, device: torch.device, batch_size: int) -> dict[str, Any]:
         },
         "chat_template": hashlib.sha256(str(template).encode()).hexdigest()[:16] if template else None,
         "device": f"{device} ({name})",
-        "batch_size": batch_size,
+        "batch_size": {str(length): size for length, size in sizes.items()},
     }
 
 

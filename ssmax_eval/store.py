@@ -34,6 +34,10 @@ class Writer:
         _append_line(self.folder / CELLS_FILE, measurement.to_json())
         self.cells[measurement.cell] = measurement
 
+    def record(self, session: Mapping[str, Any]) -> None:
+        """Write down what happened in this session and does not change its numbers."""
+        _append_line(self.folder / SESSIONS_FILE, json.dumps(session))
+
 
 class Store:
     """A folder of runs, one sub-folder each."""

@@ -12,7 +12,7 @@ import ssmax_eval
 ROOT = Path(ssmax_eval.__file__).parent
 LAYERS = [
     {"errors", "measurement", "options"},
-    {"store"},
+    {"store", "memory"},
     {"attention"},
     {"loader", "corpus"},
     {"tasks"},
