@@ -10,7 +10,14 @@ import click
 
 from ssmax_eval import __version__
 from ssmax_eval.errors import UserError
-from ssmax_eval.options import batch_option, checkpoint_options, lengths_option, numbers_option, trial_options
+from ssmax_eval.options import (
+    batch_option,
+    bench_options,
+    checkpoint_options,
+    lengths_option,
+    numbers_option,
+    trial_options,
+)
 
 if TYPE_CHECKING:
     from ssmax_eval.loader import Checkpoint
@@ -242,6 +249,26 @@ def demo(output: str) -> None:
     paths = _report(folders, os.path.join(output, "report"), title=title)
     click.echo(session.summary(plan))
     click.echo("\n".join(str(path) for path in paths if path.suffix in (".html", ".md", ".png")))
+
+
+@main.command()
+@bench_options
+@checkpoint_options
+def bench(checkpoint: str, output: str, **options: Any) -> None:
+    """Time and memory against what a user would run instead, as ratios of interleaved runs.
+
+    Finished comparisons are kept in the output folder; the same command goes on where it stopped.
+
+    Example:  ssmax-eval bench --quick -o bench
+    """
+    from ssmax_eval import bench as room
+
+    chosen = {name: options.pop(name) for name in ("only", "lengths", "repeats", "quick")}
+    text, agree = room.run(_checkpoint(checkpoint, options), output, **chosen)
+    click.echo(text)
+    if not agree:
+        click.echo("Two sides of a comparison that must agree do not; the table says which.", err=True)
+        sys.exit(1)
 
 
 def _report(runs: tuple[str, ...], output: str, **options: Any) -> list[Path]:

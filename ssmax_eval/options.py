@@ -62,3 +62,17 @@ def trial_options(command: Any) -> Any:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def bench_options(command: Any) -> Any:
+    options = [
+        click.argument("checkpoint", default="smollm2-135m"),
+        click.option("--only", help="Sections: attention,needle,loss,key,memory,harness,rate; all by default."),
+        click.option("--lengths", callback=lengths_option, help="Context lengths; models run to 4096 at most."),
+        click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds of a comparison."),
+        click.option("--quick", is_flag=True, help="Short lengths, one round."),
+        click.option("-o", "--output", default="results/bench", show_default=True, help="Folder for what is found."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -117,23 +117,27 @@ def measure(
                 left = [cell for cell in todo if cell.context_length == length]
                 size = batch_size if isinstance(batch_size, int) else batch_size.get(length, 1)
                 while left:
-                    batch = next(run.task.batches(left, size))
-                    started = time.perf_counter()
-                    found = _attempt(bound, batch)
-                    if found is None and len(batch) > 1:
-                        size = len(batch) // 2
-                        shrunk.setdefault(str(length), {})["batch_size"] = size
+                    batch = next(run.task.batches(left, size)) if size else left[:1]
+                    started, full = time.perf_counter(), False
+                    try:
+                        for measurement in _attempt(bound, batch):
+                            writer.append(measurement)
+                            progress(measurement)
+                            left.remove(measurement.cell)
+                    except _FullError:
+                        full = True
+                    if not full:
                         continue
-                    if found is None and (chunk := _halved_chunk(model, length)) is not None:
+                    torch.cuda.empty_cache()  # past the except block, whose traceback keeps the tensors of the attempt
+                    if len(batch) > 1:
+                        size = min(size, len(batch)) // 2  # 0: even what a task never parts, cell by cell
+                        shrunk.setdefault(str(length), {})["batch_size"] = max(size, 1)
+                    elif (chunk := _halved_chunk(model, length)) is not None:
                         shrunk.setdefault(str(length), {})["prefill_chunk"] = chunk
-                        continue
-                    if found is None:
-                        seconds = time.perf_counter() - started
-                        found = [Measurement(cell, error="out of memory", seconds=seconds) for cell in batch]
-                    for measurement in found:
-                        writer.append(measurement)
-                        progress(measurement)
-                    left = [cell for cell in left if cell not in batch]
+                    else:
+                        failed = Measurement(left.pop(0), error="out of memory", seconds=time.perf_counter() - started)
+                        writer.append(failed)
+                        progress(failed)
         finally:
             if hasattr(model, "prefill_chunk"):
                 model.prefill_chunk = chunk_before
@@ -142,22 +146,23 @@ def measure(
     return len(todo)
 
 
-def _attempt(bound: Measure, cells: Sequence[Cell]) -> list[Measurement] | None:
-    """What the cells gave; None when they do not fit into memory."""
-    started = time.perf_counter()
+class _FullError(Exception):
+    """Cells did not fit into memory together."""
+
+
+def _attempt(bound: Measure, cells: Sequence[Cell]) -> Iterator[Measurement]:
+    """Measure cells together, giving each as soon as it is finished."""
+    started, left = time.perf_counter(), list(cells)
     try:
-        found = bound(cells)
+        for measurement in bound(cells):
+            yield _timed(measurement, measurement.seconds or (time.perf_counter() - started) / len(cells))
+            left.remove(measurement.cell)
     except UserError as error:
-        return [Measurement(cell, error=str(error)) for cell in cells]
+        yield from (Measurement(cell, error=str(error)) for cell in left)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        found = None
-    if found is None:  # past the except block, whose traceback would keep the tensors of the attempt
-        torch.cuda.empty_cache()
-        return None
-    each = (time.perf_counter() - started) / len(cells)
-    return [_timed(measurement, each) for measurement in found]
+        raise _FullError from None
 
 
 def _halved_chunk(model: Any, length: int) -> int | None:

@@ -17,7 +17,7 @@ LAYERS = [
     {"loader", "corpus"},
     {"tasks"},
     {"runner", "estimate", "report"},
-    {"session", "trial"},
+    {"session", "trial", "bench"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

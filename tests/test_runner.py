@@ -1,6 +1,6 @@
 """Resuming, failing and identity."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.loader import Checkpoint
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.runner import Run, measure, missing
-from ssmax_eval.store import Store
+from ssmax_eval.store import Store, read_runs
 from ssmax_eval.tasks.base import Measure, Task
 from ssmax_eval.tasks.loss import Loss
 
@@ -110,6 +110,65 @@ def test_failures_are_recorded_and_the_run_goes_on(checkpoint: Checkpoint, tmp_p
     assert missing(run, store) == []
     assert len(missing(run, store, retry_failed=True)) == 3
     assert len(execute(run, store, retry_failed=True)) == 3
+
+
+class Tight(Loss):
+    """Holds at most 1,300 tokens at a time, or a chunk of so many where the model reads in chunks."""
+
+    def bind(self, model: Any) -> Measure:
+        plain = super().bind(model)
+
+        def measure(cells: Sequence[Cell]) -> list[Measurement]:
+            length = cells[0].context_length
+            tried.append((length, len(cells), model.prefill_chunk))
+            if len(cells) * min(length, model.prefill_chunk or length) > 1300:
+                raise torch.OutOfMemoryError("no memory left")
+            return list(plain(cells))
+
+        tried: list[tuple[int, int, int | None]] = []
+        type(self).tried = tried  # type: ignore[attr-defined]
+        return measure
+
+
+def test_out_of_memory_shrinks_the_batch_then_the_chunk(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    store, run = Store(tmp_path), run_of(checkpoint, Tight(lengths=(600, 1400, 4000), documents=3))
+    with run.checkpoint.rewritten(run.checkpoint.load(), run.attention) as model:
+        model.prefill_chunk = None
+        measure(run, model, store, session={}, batch_size={600: 3, 1400: 2})
+        assert model.prefill_chunk is None
+    assert Tight.tried == [  # type: ignore[attr-defined]
+        *[(600, 3, None), *[(600, 1, None)] * 3],
+        *[(1400, 2, None), (1400, 1, None), *[(1400, 1, 700)] * 3],
+        *[(4000, 1, 700)] * 3,
+    ]
+    assert all(m.error is None for m in store.cells(run.name).values())
+    assert len(store.cells(run.name)) == 9
+    (description,) = read_runs(tmp_path).values()
+    assert description["sessions"][-1] == {
+        "out_of_memory": {"600": {"batch_size": 1}, "1400": {"batch_size": 1, "prefill_chunk": 700}}
+    }
+
+
+class Unparted(Tight):
+    """A task that gives all cells of a length at once, whatever the size, and finishes them one by one."""
+
+    def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
+        yield list(cells)
+
+    def bind(self, model: Any) -> Measure:
+        def measure(cells: Sequence[Cell]) -> Iterator[Measurement]:  # type: ignore[return]
+            for i, cell in enumerate(cells):
+                if (i == 2 and len(cells) > 2) or cell.document == 3:
+                    raise torch.OutOfMemoryError("no memory left")
+                yield Measurement(cell, {"score": 1.0})
+
+        return measure  # type: ignore[return-value]
+
+
+def test_what_a_batch_finished_before_memory_ran_out_is_kept(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    store, run = Store(tmp_path), run_of(checkpoint, Unparted(lengths=(64,), documents=5))
+    assert [cell.document for cell in execute(run, store)] == [0, 1, 2, 3, 4]
+    assert [m.error for m in store.cells(run.name).values()] == [None, None, None, "out of memory", None]
 
 
 def test_a_bug_is_not_a_failure(checkpoint: Checkpoint, tmp_path: Path) -> None:
