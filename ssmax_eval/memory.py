@@ -65,19 +65,21 @@ def watched(call: Callable[[], T], device: torch.device) -> Watched[T]:
     """
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        result, seconds = _timed(call, device)
+        result, seconds = timed(call, device)
         return Watched(result, seconds, torch.cuda.max_memory_allocated(device) - before)
     _give_back()
     before = psutil.Process().memory_info().rss
     with _HighWater() as mark:
-        result, seconds = _timed(call, device)
+        result, seconds = timed(call, device)
     return Watched(result, seconds, max(mark.bytes - before, 0))
 
 
-def _timed(call: Callable[[], T], device: torch.device) -> tuple[T, float]:
+def timed(call: Callable[[], T], device: torch.device) -> tuple[T, float]:
+    """What `call` gives, and the seconds until the device is done with it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     start = time.perf_counter()
     result = call()
     if device.type == "cuda":

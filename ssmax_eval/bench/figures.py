@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from statistics import median
+from typing import Any
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -12,7 +14,7 @@ from ssmax_eval.report import axes
 from ssmax_eval.report.series import COLOURS, DASHES, MARKERS
 from ssmax_eval.report.writing import render
 
-REFERENCE = {"color": "#999999", "linewidth": 0.8}
+REFERENCE: dict[str, Any] = {"color": "#999999", "linewidth": 0.8}
 
 
 def draw(record: Record) -> None:
@@ -38,7 +40,11 @@ def _growth(curves: dict[str, list[tuple[int, float]]], label: str) -> Figure:
     handles = []
     for i, (name, points) in enumerate(curves.items()):
         turn, colour = divmod(i, len(COLOURS))
-        look = {"color": COLOURS[colour], "linestyle": DASHES[turn], "marker": MARKERS[i % len(MARKERS)]}
+        look: dict[str, Any] = {
+            "color": COLOURS[colour],
+            "linestyle": DASHES[turn],
+            "marker": MARKERS[i % len(MARKERS)],
+        }
         ax.plot([x for x, _ in points], [y for _, y in points], **look)
         handles.append(Line2D([], [], label=name, **look))
     ax.set_yscale("log")
@@ -49,7 +55,7 @@ def _growth(curves: dict[str, list[tuple[int, float]]], label: str) -> Figure:
     return figure
 
 
-def _slopes(ax: axes.Axes, curves: dict[str, list[tuple[int, float]]]) -> list[Line2D]:
+def _slopes(ax: Axes, curves: dict[str, list[tuple[int, float]]]) -> list[Line2D]:
     """Lines of linear and of quadratic growth, from the lowest point of the shortest length."""
     every = [point for points in curves.values() for point in points]
     first, last = min(x for x, _ in every), max(x for x, _ in every)

@@ -49,7 +49,7 @@ def _answers(subject: Subject, length: int, count: int) -> Comparison:
             def call() -> list[float]:
                 found = {m.cell: m.values for batch in task.batches(cells, 1) for m in bound(batch)}
                 sizes = [len(p.ids) - p.answer_start for p in prompts]
-                return [size * found[cell]["logprob"] for cell, size in zip(cells, sizes, strict=True)]
+                return [size * float(found[cell]["logprob"] or 0.0) for cell, size in zip(cells, sizes, strict=True)]
 
             yield call
 

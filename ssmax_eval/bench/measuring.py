@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ssmax_eval.memory import Watched, watched
+from ssmax_eval.memory import Watched, timed, watched
 from ssmax_eval.runner import out_of_memory
 
 SHORT = 2.0
@@ -33,7 +33,7 @@ class Comparison:
     """All sides by name, `against` among them."""
     units: Mapping[str, float] = field(default_factory=dict)
     """How much work a side's call does, where it is not the same for all: its time and no more is divided by it."""
-    agreement: Callable[[Mapping[str, Any]], tuple[str, bool | None]] = lambda _: ("", None)
+    agreement: Callable[[Mapping[str, Any]], tuple[str, bool | None]] | None = None
     """From the results by side: a remark, and whether they are the same."""
     skipped: str = ""
     """Why it cannot be run here."""
@@ -85,10 +85,12 @@ def interleaved(comparison: Comparison, device: torch.device, repeats: int) -> F
             break
         for name in results:
             with comparison.sides[name]() as call:
-                seconds = watched(call, device).seconds
+                _, seconds = timed(call, device)
             times[name].append(seconds)
             spent += seconds
-    remark, agree = comparison.agreement(results) if len(results) == len(comparison.sides) else ("", None)
+    remark, agree = "", None
+    if comparison.agreement is not None and len(results) == len(comparison.sides):
+        remark, agree = comparison.agreement(results)
     if lost := [name for name in comparison.sides if name not in results]:
         remark = comparison.skipped or f"out of memory: {', '.join(lost)}"
     units = comparison.units

@@ -131,7 +131,7 @@ def keys(subject: Subject) -> Iterator[Comparison]:
             title=f"key attention, {length:,} tokens, against {against}",
             against=against,
             sides={against: side, HERE: here},
-            **({"agreement": check} if check else {}),
+            agreement=check,
             length=length,
         )
 

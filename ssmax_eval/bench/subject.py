@@ -53,9 +53,12 @@ class Subject:
 
     def within(self, *wanted: int) -> list[int]:
         """These lengths, none beyond the longest of the bench and of the model's table of positions."""
+        return sorted({min(length, self._longest) for length in wanted})
+
+    @cached_property
+    def _longest(self) -> int:
         with self.model() as model:
-            longest = min(self.lengths[-1], model.max_positions or self.lengths[-1])
-        return sorted({min(length, longest) for length in wanted})
+            return min(self.lengths[-1], model.max_positions or self.lengths[-1])
 
     def text(self, length: int) -> Tensor:
         """A document of so many tokens, int64 [length]."""
