@@ -36,6 +36,8 @@ def batch_size(checkpoint: Checkpoint, length: int) -> int:
     """Cells of a length to measure together: as many as pay, and as fit into the memory that is free now."""
     device, dtype = checkpoint.placed
     paying = TOKENS.get(device.type, TOKENS["cpu"]) // length
+    if paying <= 1:
+        return 1
     return max(1, min(paying, int(SHARE * available(device)) // cell_bytes(checkpoint.config, dtype, length)))
 
 
@@ -46,11 +48,15 @@ def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:
     the heads' queries, keys, values and output), keys and values of all layers, and a slice of logits in float32.
     """
     text = config.get_text_config(decoder=True)
-    hidden = int(text.hidden_size)
+
+    def widest(name: str, otherwise: int) -> int:
+        value = getattr(text, name, None) or otherwise
+        return max(value) if isinstance(value, list | tuple) else int(value)
+
     heads = int(text.num_attention_heads)
-    groups = int(getattr(text, "num_key_value_heads", None) or heads)
-    dim = int(getattr(text, "head_dim", None) or hidden // heads)
-    inner = int(getattr(text, "intermediate_size", None) or 4 * hidden)
+    hidden = widest("hidden_size", 64 * heads)
+    groups, dim = widest("num_key_value_heads", heads), widest("head_dim", hidden // heads)
+    inner = widest("intermediate_size", 4 * hidden)
     layer = 2 * hidden + max(3 * inner, (4 * heads + 4 * groups) * dim)
     kept = 2 * int(text.num_hidden_layers) * groups * dim
     return length * (layer + kept) * dtype.itemsize + 3 * min(length, HEAD_ROWS) * int(text.vocab_size) * 4
