@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ssmax_eval.attention.extras import PLAIN, Extras
 from ssmax_eval.errors import UserError
+from ssmax_eval.memory import block_numbers
 
 BLOCK_NUMBERS = 1 << 24
-"""Weights that the row-blocked forward forms at a time (64 MiB in float32)."""
+"""Weights that the row-blocked forward forms at a time where memory allows (64 MiB in float32)."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Attention(ABC):
         """
         batch, heads, rows, _ = query.shape
         output = query.new_empty(batch, heads, rows, value.shape[-1])
-        step = max(1, BLOCK_NUMBERS // (batch * heads * visible.keys))
+        step = max(1, block_numbers(BLOCK_NUMBERS, query.device) // (batch * heads * visible.keys))
         for start in range(0, rows, step):
             stop = min(start + step, rows)
             keys = visible.keys if visible.mask is not None else visible.keys - rows + stop
