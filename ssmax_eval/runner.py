@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -113,21 +113,24 @@ def measure(
     return len(todo)
 
 
-def _attempt(bound: Measure, cells: Sequence[Cell]) -> list[Measurement]:
-    started = time.perf_counter()
+def _attempt(bound: Measure, cells: Sequence[Cell]) -> Iterator[Measurement]:
+    """Measure cells together, giving each as soon as it is finished."""
+    started, count = time.perf_counter(), len(cells)
     try:
-        found = bound(cells)
+        for measurement in bound(cells):
+            yield _timed(measurement, measurement.seconds or (time.perf_counter() - started) / count)
+            cells = cells[1:]
     except UserError as error:
-        return [Measurement(cell, error=str(error)) for cell in cells]
+        yield from (Measurement(cell, error=str(error)) for cell in cells)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not _out_of_memory(error):
             raise
         if len(cells) > 1:
             middle = len(cells) // 2
-            return _attempt(bound, cells[:middle]) + _attempt(bound, cells[middle:])
-        return [Measurement(cells[0], error="out of memory", seconds=time.perf_counter() - started)]
-    each = (time.perf_counter() - started) / len(cells)
-    return [_timed(measurement, each) for measurement in found]
+            yield from _attempt(bound, cells[:middle])
+            yield from _attempt(bound, cells[middle:])
+        else:
+            yield Measurement(cells[0], error="out of memory", seconds=time.perf_counter() - started)
 
 
 def _timed(found: Measurement, seconds: float) -> Measurement:

@@ -36,7 +36,7 @@ def test_token_losses_are_the_cross_entropy_of_the_full_logits(
 ) -> None:
     with torch.no_grad():
         logits = model.hf(IDS[None]).logits
-    whole = torch.nn.functional.cross_entropy(logits[0, :-1].float(), IDS[1:], reduction="none")
+    whole = torch.nn.functional.cross_entropy(logits[0, :-1], IDS[1:], reduction="none")
     for rows in (512, 7):
         monkeypatch.setattr(model_room, "HEAD_ROWS", rows)
         losses = model.token_losses(IDS)
@@ -61,7 +61,7 @@ def test_the_head_is_the_models_own() -> None:
         logits = hf(ids[None]).logits
     assert float(logits.abs().max()) <= 0.5
     torch.testing.assert_close(
-        model.token_losses(ids), torch.nn.functional.cross_entropy(logits[0, :-1].float(), ids[1:], reduction="none")
+        model.token_losses(ids), torch.nn.functional.cross_entropy(logits[0, :-1], ids[1:], reduction="none")
     )
 
 
@@ -97,7 +97,7 @@ def test_the_rows_looked_at_are_the_rows_that_ran(model: ssmax_eval.Model) -> No
 
 def test_answers_are_scored_under_teacher_forcing(model: ssmax_eval.Model) -> None:
     with torch.no_grad():
-        logits = model.hf(IDS[None]).logits[0, -5:-1].float()
+        logits = model.hf(IDS[None]).logits[0, -5:-1]
     logprobs, chosen, _ = model.answer(IDS[None], 4)
     torch.testing.assert_close(logprobs[0], logits.log_softmax(-1).gather(1, IDS[-4:, None])[:, 0])
     assert chosen[0].tolist() == logits.argmax(-1).tolist()
