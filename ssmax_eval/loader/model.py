@@ -12,7 +12,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from ssmax_eval.attention import Attention, Shape
 from ssmax_eval.errors import UserError
-from ssmax_eval.loader.passes import Pass, Reduce, pieces, resumable
+from ssmax_eval.loader.passes import Pass, Reduce, answering, body_of, pieces, resumable
 from ssmax_eval.loader.rewriting import Rewriting
 from ssmax_eval.loader.rope import forget_lengths, refuse_length_dependence
 
@@ -86,6 +86,10 @@ class Model:
     def resumable(self) -> bool:
         """Whether a pass can be read on from and taken back, so that what texts have in common runs once."""
         return self.rewriting is not None and resumable(self.hf, self.rewriting)
+
+    @cached_property
+    def _body(self) -> torch.nn.Module:
+        return body_of(self.hf)
 
     @torch.inference_mode()
     def token_losses(self, ids: Any) -> Tensor:
@@ -198,18 +202,11 @@ class Model:
         The model runs its own forward while the part below the head answers with the slice wanted, so that
         whatever the architecture does to its logits (scaling, soft-capping) is done.
         """
-        base, piece = self.hf.base_model, type(hidden)(last_hidden_state=hidden[0][:, start:stop])
-        own = base.__dict__.get("forward")
-        base.forward = lambda *_, **__: piece
-        try:
-            blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.hf.device)
+        piece = type(hidden)(last_hidden_state=hidden[0][:, start:stop])
+        blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.hf.device)
+        with answering(self._body, lambda *_, **__: piece):
             logits: Tensor = self.hf(input_ids=blank, use_cache=False).logits
             return logits
-        finally:
-            if own is None:
-                del base.forward
-            else:
-                base.forward = own
 
 
 def _surprise(logits: Tensor, tokens: Tensor) -> Tensor:

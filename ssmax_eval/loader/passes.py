@@ -1,10 +1,11 @@
 """A pass with a memory: a model reads tokens piece by piece, and can be taken back to read on from an earlier place."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -27,7 +28,7 @@ class Pass:
 
     def __init__(self, hf: PreTrainedModel, rewriting: Rewriting | None, *, remember: bool) -> None:
         forget_lengths(hf)
-        self.hf, self.rewriting = hf, rewriting
+        self.hf, self.rewriting, self.body = hf, rewriting, body_of(hf)
         self.cache = DynamicCache(config=hf.config) if remember else None
         self.ids = torch.empty(0, 0, dtype=torch.long)
         """Tokens read, int64 [B, length]."""
@@ -92,12 +93,50 @@ class Pass:
     def _run(self, ids: Tensor, probe: Any, start: int) -> Any:
         memory = {} if self.cache is None else {"past_key_values": self.cache}
         if self.rewriting is None:
-            return self.hf.base_model(input_ids=ids, use_cache=False)
+            return self.body(input_ids=ids, use_cache=False)
         self.rewriting.probe, self.rewriting.continuing = probe, start > 0
         try:
-            return self.hf.base_model(input_ids=ids, use_cache=self.cache is not None, **memory)
+            return self.body(input_ids=ids, use_cache=self.cache is not None, **memory)
         finally:
             self.rewriting.probe, self.rewriting.continuing = None, False
+
+
+class _ReachedError(Exception):
+    """The body of a model was called."""
+
+
+@torch.inference_mode()
+def body_of(hf: PreTrainedModel) -> nn.Module:
+    """The part of a model below its head: what its forward calls for hidden states. UserError when there is none.
+
+    Usually `base_model`; but OPT and Whisper go past that, to the decoder inside.
+    """
+
+    def reached(*_: Any, **__: Any) -> None:
+        raise _ReachedError
+
+    parts: tuple[nn.Module, nn.Module] = (hf.base_model, hf.get_decoder())
+    for part in parts:
+        with answering(part, reached):
+            try:
+                hf(input_ids=torch.zeros(1, 1, dtype=torch.long, device=hf.device), use_cache=False)
+            except _ReachedError:
+                return part
+    raise UserError(f"{type(hf).__name__} has no part that gives it hidden states; its logits cannot be made in slices")
+
+
+@contextmanager
+def answering(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Inside the block, `module` answers with `forward` instead of its own."""
+    own = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own
 
 
 @torch.inference_mode()

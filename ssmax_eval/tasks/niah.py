@@ -65,7 +65,11 @@ class NeedleTask(Task):
         chat = self.chat_template and bool(getattr(tokenizer, "chat_template", None))
         wording = Wording(self.intro, self.needle, self.question, self.answer_prefix)
         text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
-        return Haystack(tokenizer, text, wording, chat=chat, digits=self.digits, seed=self.seed), chat
+        return self.maker(tokenizer, text, wording, chat=chat, digits=self.digits, seed=self.seed), chat
+
+    def maker(self, *arguments: Any, **settings: Any) -> Haystack:
+        """What makes the prompts."""
+        return Haystack(*arguments, **settings)
 
     def bind(self, model: "Model") -> Measure:
         haystack, chat = self.haystack(model.tokenizer)

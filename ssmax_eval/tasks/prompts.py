@@ -85,9 +85,9 @@ class Haystack:
         than the length, or the length is too short for the question itself.
         """
         length, depth, trial = cell.context_length, float(cell.depth or 0.0), cell.trial
-        draw = _random(self.seed, length, trial, depth)
+        draw = random_of(self.seed, length, trial, depth)
         city, number = draw.choice(CITIES), self._number(draw)
-        start = self._start(_random(self.seed, length, trial), length)
+        start = self._start(random_of(self.seed, length, trial), length)
         head, tail = self._frame(city)
         needle = self.wording.needle.format(city=city, number=number)
 
@@ -210,6 +210,6 @@ class Haystack:
         return encoded["input_ids"][:stop], encoded["offset_mapping"][:stop]
 
 
-def _random(*parts: object) -> random.Random:
+def random_of(*parts: object) -> random.Random:
     """A generator that depends on the parts alone, not on what was drawn before."""
     return random.Random(hashlib.sha256(repr(parts).encode()).digest())

@@ -11,6 +11,8 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
 )
 
 import ssmax_eval
@@ -60,6 +62,23 @@ def test_the_head_is_the_models_own() -> None:
     with torch.no_grad():
         logits = hf(ids[None]).logits
     assert float(logits.abs().max()) <= 0.5
+    torch.testing.assert_close(
+        model.token_losses(ids), torch.nn.functional.cross_entropy(logits[0, :-1], ids[1:], reduction="none")
+    )
+
+
+def test_a_head_past_the_base_model_gets_its_slices_too() -> None:
+    """OPT's head calls the decoder inside of its base model."""
+    torch.manual_seed(0)
+    config = OPTConfig(
+        vocab_size=99, hidden_size=16, ffn_dim=16, num_hidden_layers=2, num_attention_heads=2, word_embed_proj_dim=16,
+        max_position_embeddings=64, init_std=0.5,
+    )  # fmt: skip
+    hf = OPTForCausalLM(config).double().eval()
+    model = model_room.Model(hf, None, None, None)  # type: ignore[arg-type]
+    ids = torch.arange(3, 33)
+    with torch.no_grad():
+        logits = hf(ids[None]).logits
     torch.testing.assert_close(
         model.token_losses(ids), torch.nn.functional.cross_entropy(logits[0, :-1], ids[1:], reduction="none")
     )
