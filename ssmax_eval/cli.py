@@ -16,6 +16,7 @@ from ssmax_eval.options import (
     checkpoint_options,
     lengths_option,
     numbers_option,
+    prefill_option,
     trial_options,
 )
 
@@ -88,6 +89,7 @@ def list_() -> None:
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change any field of a task; repeatable.")
 @click.option("--max-length", type=int, help="Leave out context lengths beyond this.")
 @click.option("--batch-size", callback=batch_option, default="auto", show_default=True, help="Cells measured together.")
+@prefill_option
 @click.option("--retry-failed", is_flag=True, help="Measure failed cells again.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and about how long it takes.")
 @click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs.")
@@ -95,7 +97,8 @@ def list_() -> None:
 def run(
     checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
     documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: tuple[str, ...],
-    max_length: int | None, batch_size: int | None, retry_failed: bool, dry_run: bool, output: str, **loading: Any,
+    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, dry_run: bool,
+    output: str, **loading: Any,
 ) -> None:  # fmt: skip
     """Evaluate CHECKPOINT: a hub id, a folder, a .gguf file, or a packaged name.
 
@@ -122,7 +125,7 @@ def run(
     if dry_run:
         click.echo(session.forecast(plan))
         return
-    session.execute(plan, batch_size=batch_size)
+    session.execute(plan, batch_size=batch_size, prefill_chunk=prefill_chunk)
     click.echo(session.summary(plan))
 
 

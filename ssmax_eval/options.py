@@ -52,6 +52,11 @@ def checkpoint_options(command: Any) -> Any:
     return command
 
 
+prefill_option = click.option(
+    "--prefill-chunk", type=click.IntRange(1), help="Tokens that run through the layers at a time; bounds memory."
+)
+
+
 def trial_options(command: Any) -> Any:
     options = [
         click.argument("run"),

@@ -110,7 +110,7 @@ def measure(
     with store.writer(run.name, run.description, session) as writer:
         there = {c for c, m in writer.cells.items() if not (retry_failed and m.error is not None)}
         todo = [cell for cell in run.task.cells() if cell not in there]
-        chunk_before = getattr(model, "prefill_chunk", None)
+        chunk_before = model.prefill_chunk
         shrunk: dict[str, dict[str, int]] = {}
         try:
             for length in dict.fromkeys(cell.context_length for cell in todo):
@@ -139,8 +139,7 @@ def measure(
                         writer.append(failed)
                         progress(failed)
         finally:
-            if hasattr(model, "prefill_chunk"):
-                model.prefill_chunk = chunk_before
+            model.prefill_chunk = chunk_before
             if shrunk:
                 writer.record({"out_of_memory": shrunk})
     return len(todo)
@@ -165,10 +164,8 @@ def _attempt(bound: Measure, cells: Sequence[Cell]) -> Iterator[Measurement]:
         raise _FullError from None
 
 
-def _halved_chunk(model: Any, length: int) -> int | None:
+def _halved_chunk(model: Model, length: int) -> int | None:
     """Have the model take its prompts in chunks half as long; how long, or None when that goes no further."""
-    if not hasattr(model, "prefill_chunk"):
-        return None
     now = min(model.prefill_chunk or length, length)
     chunk = max(now // 2, SMALLEST_CHUNK)
     if chunk >= now:

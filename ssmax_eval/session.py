@@ -104,7 +104,7 @@ def forecast(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def execute(plan: Plan, *, batch_size: int | None = None) -> None:
+def execute(plan: Plan, *, batch_size: int | None = None, prefill_chunk: int | None = None) -> None:
     """Measure everything that is missing; the checkpoint is loaded once, and only if anything is.
 
     `batch_size` is how many cells are measured together; None chooses it for each context length.
@@ -117,6 +117,7 @@ def execute(plan: Plan, *, batch_size: int | None = None) -> None:
     hf = plan.checkpoint.load()
     for attention in dict.fromkeys(run.attention for run in todo):
         with plan.checkpoint.rewritten(hf, attention) as model:
+            model.prefill_chunk = prefill_chunk
             for run in todo:
                 if run.attention == attention:
                     _one(plan, run, model, batch_size)
@@ -145,15 +146,16 @@ def _one(plan: Plan, run: Run, model: Any, batch_size: int | None) -> None:
             bar.update(measurement.cell.context_length)
 
         measure(
-            run, model, plan.store, session=recorded(run, model.hf.device, sizes), batch_size=sizes,
+            run, model, plan.store, session=recorded(run, model, sizes), batch_size=sizes,
             retry_failed=plan.retry_failed, progress=progress,
         )  # fmt: skip
     if failed:
         click.echo(f"{title}: {failed} cells failed; the report marks them, --retry-failed tries again", err=True)
 
 
-def recorded(run: Run, device: torch.device, sizes: dict[int, int]) -> dict[str, Any]:
+def recorded(run: Run, model: Any, sizes: dict[int, int]) -> dict[str, Any]:
     """What is written down of a session and does not change its numbers; `sizes` is the batch of each length."""
+    device: torch.device = model.hf.device
     template = getattr(run.checkpoint.tokenizer, "chat_template", None)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -169,6 +171,7 @@ def recorded(run: Run, device: torch.device, sizes: dict[int, int]) -> dict[str,
         "chat_template": hashlib.sha256(str(template).encode()).hexdigest()[:16] if template else None,
         "device": f"{device} ({name})",
         "batch_size": {str(length): size for length, size in sizes.items()},
+        "prefill_chunk": model.prefill_chunk,
     }
 
 

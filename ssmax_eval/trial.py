@@ -104,7 +104,8 @@ def _task(identity: dict[str, Any], cell: Cell, texts: tuple[str, ...]) -> Task:
         grid |= {"depths": (cell.depth,), "trials": cell.trial + 1}
     if cell.document is not None:
         grid |= {"documents": cell.document + 1}
-    return cls(**{k: v for k, v in identity.items() if k in names and k != "texts"}, **grid)
+    stored = {k: tuple(v) if isinstance(v, list) else v for k, v in identity.items() if k in names and k != "texts"}
+    return cls(**{**grid, **stored})
 
 
 def _cell(text: str) -> Cell:

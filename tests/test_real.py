@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 import ssmax_eval
 from ssmax_eval import tasks
+from ssmax_eval.tasks.dense import NiahDense
 from ssmax_eval.tasks.niah import Niah
 
 OPENING = (
@@ -51,6 +52,15 @@ def test_needles_are_found_at_short_lengths(model: ssmax_eval.Model) -> None:
     task = Niah(lengths=(512,), depths=(0.0, 0.5, 1.0), trials=1)
     scores = [m.values["score"] for m in task.bind(model)(task.cells())]
     assert scores == [1.0, 1.0, 1.0]
+
+
+def test_depths_that_share_a_prefix_give_what_cold_runs_give(model: ssmax_eval.Model) -> None:
+    assert model.resumable
+    for task in (Niah(lengths=(512,), trials=1), NiahDense(lengths=(512,), trials=1)):
+        measure = task.bind(model)
+        for one in measure(task.cells()):
+            (alone,) = measure([one.cell])
+            assert one.values == {**alone.values, "logprob": pytest.approx(alone.values["logprob"], abs=1e-4)}
 
 
 def test_teacher_forcing_is_greedy_decoding(model: ssmax_eval.Model) -> None:

@@ -68,7 +68,7 @@ def memory(subject: Subject) -> Iterator[Comparison]:
 
     sides: dict[str, Side] = {plain: ready(hidden), "loss pass": _pass(subject, ids, None)}
     with subject.model() as model:
-        if hasattr(model, "prefill_chunk"):
+        if model.resumable:
             sides[f"loss pass, prefill_chunk {length // 4}"] = _pass(subject, ids, length // 4)
 
     def agreement(results: Mapping[str, Any]) -> tuple[str, bool | None]:
@@ -114,7 +114,7 @@ def _pass(subject: Subject, ids: torch.Tensor, chunk: int | None) -> Side:
     def side() -> Iterator[Call]:
         with subject.model() as model:
             if chunk is not None:
-                setattr(model, "prefill_chunk", chunk)  # noqa: B010 (which not every version of Model has)
+                model.prefill_chunk = chunk
             yield lambda: model.token_losses(ids)
 
     return side

@@ -3,11 +3,13 @@
 from ssmax_eval.attention import Attention, parse
 from ssmax_eval.loader.checkpoint import PACKAGED, Checkpoint
 from ssmax_eval.loader.convert import convert
-from ssmax_eval.loader.model import Model
+from ssmax_eval.loader.model import Answer, Model, Question
 from ssmax_eval.loader.register import register
 from ssmax_eval.loader.rewriting import Rewriting, rewritten
 
-__all__ = ["PACKAGED", "Checkpoint", "Model", "Rewriting", "convert", "load", "register", "rewritten"]
+__all__ = [
+    "PACKAGED", "Answer", "Checkpoint", "Model", "Question", "Rewriting", "convert", "load", "register", "rewritten",
+]  # fmt: skip
 
 
 def load(

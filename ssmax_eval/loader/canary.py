@@ -29,7 +29,7 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     """
     name = type(hf).__name__
     rewriting.calls.clear()
-    ids, changed = _inputs(hf)
+    ids, changed = inputs(hf)
     with _watched(hf, rewriting) as reached:
         logits = hf(input_ids=ids, use_cache=False).logits
     if not bool(logits.isfinite().all()):
@@ -43,7 +43,7 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
         raise UserError(f"no layer of {name} attends; there is nothing to rewrite")
     exact = hf.dtype in (torch.float32, torch.float64)
     kept = LENGTH - CHANGED
-    if _difference(hf(input_ids=changed, use_cache=False).logits[:, :kept], logits[:, :kept]) > (
+    if difference(hf(input_ids=changed, use_cache=False).logits[:, :kept], logits[:, :kept]) > (
         1e-5 if exact else 2e-2
     ):
         raise UserError(f"{name} lets a row see the future under the rewritten attention; it is refused")
@@ -54,14 +54,14 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     finally:
         rewriting.attention = mine
     rewriting.calls.clear()
-    if (error := _difference(softmax, _own_logits(hf, ids))) > (1e-3 if exact else 5e-2):
+    if (error := difference(softmax, _own_logits(hf, ids))) > (1e-3 if exact else 5e-2):
         raise UserError(
             f"softmax in the rewritten place does not give {name}'s own logits (relative error {error:.2g}); "
             "it does something in its attention that is not honoured, so it is refused"
         )
 
 
-def _inputs(hf: PreTrainedModel) -> tuple[Tensor, Tensor]:
+def inputs(hf: PreTrainedModel) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     vocabulary = hf.get_input_embeddings().num_embeddings
     ids = torch.randint(vocabulary, (1, LENGTH), generator=generator).to(hf.get_input_embeddings().weight.device)
@@ -112,7 +112,7 @@ def _own_logits(hf: PreTrainedModel, ids: Tensor) -> Tensor:
             config._attn_implementation_internal = implementation
 
 
-def _difference(a: Tensor, b: Tensor) -> float:
+def difference(a: Tensor, b: Tensor) -> float:
     """Root mean square of a - b, relative to the spread of b."""
     a, b = a.double(), b.double()
     return float((a - b).square().mean().sqrt() / b.std().clamp(min=1e-12))

@@ -1,20 +1,43 @@
 """A language model as the tasks see it: a few methods, tokens in, numbers out."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ssmax_eval.attention import Attention, Extras, Shape, Visible
+from ssmax_eval.attention import Attention, Shape
 from ssmax_eval.errors import UserError
+from ssmax_eval.loader.passes import Pass, Reduce, answering, body_of, pieces, resumable
 from ssmax_eval.loader.rewriting import Rewriting
 from ssmax_eval.loader.rope import forget_lengths, refuse_length_dependence
 
-HEAD_ROWS = 512
+log = logging.getLogger(__name__)
+
+HEAD_ROWS = 128
 """Positions whose logits exist at a time; all of them at once would be T x vocabulary."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Sequences that end with the answers expected of the model, and the rows of attention to look at."""
+
+    ids: Any
+    """int64 tokens [B, T], or [T]."""
+    answer_tokens: int
+    """Last tokens of every sequence whose prediction is wanted."""
+    rows: Sequence[int] = ()
+    reduce: Reduce | None = None
+    """Made of each layer's attention weights in those rows."""
+
+
+Answer = tuple[Tensor, Tensor, list[Tensor]]
+"""Log-probabilities of the expected tokens in nats (float32 [B, answer_tokens], float64 for such a model), the tokens
+that the model would have chosen (int64, likewise), and what `reduce` made of each layer."""
 
 
 class Model:
@@ -33,6 +56,8 @@ class Model:
         self.shape = shape
         self.lasting: object = None
         """Keeps the rewriting in force for as long as the model lives, where no `with` block does."""
+        self.prefill_chunk: int | None = None
+        """Tokens that run through the layers at a time, which bounds the memory of activations; None: all."""
 
     @property
     def attention(self) -> Attention:
@@ -57,46 +82,80 @@ class Model:
         ]
         return length if length and any(length <= n <= length + 2 for n in tables) else None
 
+    @cached_property
+    def resumable(self) -> bool:
+        """Whether a pass can be read on from and taken back, so that what texts have in common runs once."""
+        return self.rewriting is not None and resumable(self.hf, self.rewriting)
+
+    @cached_property
+    def _body(self) -> torch.nn.Module:
+        return body_of(self.hf)
+
     @torch.inference_mode()
     def token_losses(self, ids: Any) -> Tensor:
         """−log p(x_t | x_<t) for t = 1 … T−1, in nats: float32 [T−1], or [B, T−1] for ids [B, T].
 
-        `ids` are int64 tokens. One forward pass; logits exist for a slice of positions at a time.
+        `ids` are int64 tokens; a model in float64 gives float64. One forward pass, or one in pieces with
+        `prefill_chunk`; logits exist for a slice of positions at a time.
         """
         batch = self._batch(ids)
         refuse_length_dependence(self.hf.config, batch.shape[1])
-        hidden = self._hidden(batch)
-        losses = [
-            _surprise(self._logits(hidden, start, stop), batch[:, start + 1 : stop + 1]).cpu()
-            for start, stop in _slices(batch.shape[1] - 1)
-        ]
+        last, losses = batch.shape[1] - 1, []
+        chunk = self._chunk(batch)
+        reading = Pass(self.hf, self.rewriting, remember=chunk is not None)
+        for start, stop in pieces(0, last + 1, chunk):
+            hidden, _ = reading.read(batch[:, start:stop])
+            for first in range(start, min(stop, last), HEAD_ROWS):
+                after = min(first + HEAD_ROWS, stop, last)
+                logits = self._logits(hidden, first - start, after - start)
+                losses.append(_surprise(logits, batch[:, first + 1 : after + 1]).cpu())
         joined = torch.cat(losses, dim=1)
         return joined if torch.as_tensor(ids).ndim == 2 else joined[0]
 
-    @torch.inference_mode()
-    def answer(
-        self, ids: Any, answer_tokens: int, rows: Tensor | None = None, reduce: "Reduce | None" = None
-    ) -> "tuple[Tensor, Tensor, list[Tensor]]":
+    def answer(self, ids: Any, answer_tokens: int, rows: Any = (), reduce: Reduce | None = None) -> Answer:
         """What the model makes of the last `answer_tokens` tokens of ids [B, T], under teacher forcing.
 
-        Their log-probabilities in nats (float32 [B, answer_tokens]), the tokens it would have chosen (int64,
-        likewise), and with `reduce` what that makes of each layer's attention weights in the given `rows`.
+        With `reduce`, also what that makes of each layer's attention weights in the given `rows`.
         """
-        batch = self._batch(ids)
-        with self._probing(rows, reduce) as looked_at:
-            hidden = self._hidden(batch)
-        length = batch.shape[1]
-        logits = self._logits(hidden, length - 1 - answer_tokens, length - 1)
-        return -_surprise(logits, batch[:, -answer_tokens:]).cpu(), logits.argmax(-1).cpu(), looked_at
+        return next(self.answers([Question(ids, answer_tokens, [int(row) for row in rows], reduce)]))
 
     @torch.inference_mode()
-    def attention_rows(self, ids: Any, rows: Tensor, reduce: "Reduce") -> list[Tensor]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        """What `answer` says of each question, in order and as soon as it is known.
+
+        The tokens with which a question begins like the one before it are not run again, where the model is
+        `resumable`; put questions that share much next to each other.
+        """
+        reading: Pass | None = None
+        for question in questions:
+            batch = self._batch(question.ids)
+            chunk, tail = self._chunk(batch), question.answer_tokens + 1
+            remember = chunk is not None or (len(questions) > 1 and self.resumable)
+            if reading is None or not remember:
+                reading = Pass(self.hf, self.rewriting, remember=remember)
+            length = batch.shape[1]
+            known = min(reading.shared(batch, question.rows), length - tail)
+            if known:
+                reading.cut(known)
+            else:
+                reading = Pass(self.hf, self.rewriting, remember=remember)
+            for start, stop in pieces(known, length, chunk, tail):
+                reduce = question.reduce if stop == length else None
+                hidden, looked_at = reading.read(batch[:, start:stop], question.rows, reduce)
+            logits = self._logits(hidden, length - tail - start, length - 1 - start)
+            yield -_surprise(logits, batch[:, 1 - tail :]).cpu(), logits.argmax(-1).cpu(), looked_at
+
+    @torch.inference_mode()
+    def attention_rows(self, ids: Any, rows: Any, reduce: Reduce) -> list[Tensor]:
         """For each layer, `reduce(weights)` of the attention weights [B, H, R, T] in the given rows (int64 [R]).
 
-        Only those rows are ever formed, from the queries and keys of the very call that attends.
+        Only those rows are ever formed, from the queries and keys of the very calls that attend.
         """
-        with self._probing(rows, reduce) as looked_at:
-            self._hidden(self._batch(ids))
+        batch, looked_at = self._batch(ids), list[Tensor]()
+        chunk, chosen = self._chunk(batch), [int(row) for row in rows]
+        reading = Pass(self.hf, self.rewriting, remember=chunk is not None)
+        for start, stop in pieces(0, batch.shape[1], chunk):
+            _, looked_at = reading.read(batch[:, start:stop], chosen, reduce if stop == batch.shape[1] else None)
         return looked_at
 
     def key_mass(self, ids: Any, start: int, stop: int) -> Tensor:
@@ -128,10 +187,14 @@ class Model:
         batch = torch.as_tensor(ids)
         return (batch if batch.ndim == 2 else batch[None]).to(self.hf.device)
 
-    def _hidden(self, batch: Tensor) -> Any:
-        """The output of the model below its head."""
-        forget_lengths(self.hf)
-        return self.hf.base_model(input_ids=batch, use_cache=False)
+    def _chunk(self, batch: Tensor) -> int | None:
+        """Tokens to read at a time, or None for all of them."""
+        if self.prefill_chunk is None or batch.shape[1] <= self.prefill_chunk:
+            return None
+        if not self.resumable:
+            log.warning("this model's passes cannot be read in pieces; every text runs whole")
+            self.prefill_chunk = None
+        return self.prefill_chunk
 
     def _logits(self, hidden: Any, start: int, stop: int) -> Tensor:
         """Logits [B, stop - start, vocabulary] from hidden states, by the model's own head.
@@ -139,62 +202,18 @@ class Model:
         The model runs its own forward while the part below the head answers with the slice wanted, so that
         whatever the architecture does to its logits (scaling, soft-capping) is done.
         """
-        base, piece = self.hf.base_model, type(hidden)(last_hidden_state=hidden[0][:, start:stop])
-        own = base.__dict__.get("forward")
-        base.forward = lambda *_, **__: piece
-        try:
-            blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.hf.device)
+        piece = type(hidden)(last_hidden_state=hidden[0][:, start:stop])
+        blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.hf.device)
+        with answering(self._body, lambda *_, **__: piece):
             logits: Tensor = self.hf(input_ids=blank, use_cache=False).logits
             return logits
-        finally:
-            if own is None:
-                del base.forward
-            else:
-                base.forward = own
-
-    @contextmanager
-    def _probing(self, rows: Tensor | None, reduce: "Reduce | None") -> Iterator[list[Tensor]]:
-        looked_at: dict[int, Tensor] = {}
-
-        def probe(
-            layer: int,
-            query: Tensor,
-            key: Tensor,
-            visible: Visible,
-            scaling: float,
-            attention: Attention,
-            extras: Extras,
-        ) -> None:
-            assert rows is not None
-            assert reduce is not None
-            here = rows.to(query.device)
-            weights = attention.weights_with(extras.at(here), query[:, :, here], key, visible.at(here), scaling, layer)
-            looked_at[layer] = reduce(weights).cpu()
-
-        result: list[Tensor] = []
-        self.rewriting.probe = probe if reduce is not None else None
-        try:
-            yield result
-        finally:
-            self.rewriting.probe = None
-        if reduce is not None and not looked_at:
-            raise RuntimeError("another rewriting of the same model is in force; use its Model instead")
-        result.extend(looked_at[layer] for layer in sorted(looked_at))
-
-
-Reduce = Callable[[Tensor], Tensor]
-"""Makes something small of the attention weights [B, H, R, T] of one layer."""
 
 
 def _surprise(logits: Tensor, tokens: Tensor) -> Tensor:
-    """−log p of tokens [B, T] under logits [B, T, vocabulary], float32.
+    """−log p of tokens [B, T] under logits [B, T, vocabulary], at least float32.
 
     torch's cross_entropy on logits that are transposed adds up the vocabulary one by one in float32, which
     biases every token of a vocabulary of 49 152 by 1e-4 nats.
     """
-    wide = logits.float()
+    wide = logits if logits.dtype == torch.float64 else logits.float()
     return wide.logsumexp(-1) - wide.gather(-1, tokens[..., None].to(wide.device))[..., 0]
-
-
-def _slices(length: int) -> Sequence[tuple[int, int]]:
-    return [(start, min(start + HEAD_ROWS, length)) for start in range(0, length, HEAD_ROWS)]

@@ -39,6 +39,17 @@ class Rewriting:
         self.backend: Backend | None = None
         """The model's own kernel, where the attention keeps it."""
         self.probe: Probe | None = None
+        self.continuing = False
+        """Whether queries come after keys in a cache that grows: causal rows then need no mask to say so."""
+
+    def mask(self, *arguments: Any, **given: Any) -> Tensor | None:
+        """transformers' mask function, without the mask of rows × keys that only says what `continuing` says."""
+        asked = (given.get("attention_mask"), given.get("local_size"))
+        whole = given["q_offset"] + given["q_length"] == given["kv_length"]
+        if self.continuing and whole and asked == (None, None) and given.get("allow_is_causal_skip", True):
+            return None
+        made: Tensor | None = sdpa_mask(*arguments, **given)
+        return made
 
     def attend(
         self,
@@ -59,7 +70,7 @@ class Rewriting:
             visible = self.backend.visible(attention_mask, query, key.shape[2], others)
             key, value = key[:, :, : visible.keys], value[:, :, : visible.keys]
         else:
-            if attention_mask is None and 1 < rows < key.shape[2]:
+            if attention_mask is None and 1 < rows < key.shape[2] and not self.continuing:
                 # An empty static cache being filled: only its first entries hold keys.
                 key, value = key[:, :, :rows], value[:, :, :rows]
             visible, bias = read_mask(attention_mask, rows, key.shape[2])
@@ -161,7 +172,7 @@ def _installed(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[None]:
     if backend is not None:
         name += f"_{backend.name.rsplit('/')[-1]}"  # models ask whether the name has flash in it
     AttentionInterface.register(name, rewriting.attend)
-    AttentionMaskInterface.register(name, sdpa_mask if backend is None else backend.mask)
+    AttentionMaskInterface.register(name, rewriting.mask if backend is None else backend.mask)
     try:
         if backend is None:
             hf.set_attn_implementation(name)

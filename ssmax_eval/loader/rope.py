@@ -47,14 +47,24 @@ def override(config: Any, theta_scale: float, scaling: str | None) -> None:
 def refuse_length_dependence(config: Any, length: int) -> None:
     """UserError where the angles of a token depend on tokens that come after it, as dynamic NTK makes them."""
     text = config.get_text_config(decoder=True)
-    rope = getattr(text, "rope_parameters", None) or {}
-    tables = [rope, *(table for table in rope.values() if isinstance(table, dict))]
-    for table in (t for t in tables if t.get("rope_type") == "dynamic"):
+    for table in (t for t in _tables(text) if t.get("rope_type") == "dynamic"):
         if length > (table.get("original_max_position_embeddings") or text.max_position_embeddings):
             raise UserError(
                 "dynamic NTK turns every token by the length of the whole text, so one pass gives no loss by "
                 "position beyond the training length; scale by yarn or linear instead"
             )
+
+
+def length_dependent(config: Any) -> bool:
+    """Whether the angles of any layer depend on the length of the whole text (dynamic NTK and LongRoPE)."""
+    kinds = [str(table.get("rope_type")) for table in _tables(config.get_text_config(decoder=True))]
+    return any("dynamic" in kind or kind == "longrope" for kind in kinds)
+
+
+def _tables(text: Any) -> list[dict[str, Any]]:
+    """The RoPE parameters of a text config: one table, or one for each kind of layer."""
+    rope = getattr(text, "rope_parameters", None) or {}
+    return [rope, *(table for table in rope.values() if isinstance(table, dict))]
 
 
 def forget_lengths(hf: Any) -> None:

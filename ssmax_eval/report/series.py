@@ -18,13 +18,16 @@ MARKERS = "os^DvPX*h"
 
 PARTS = ["checkpoint", "attention", "dtype", "rope"]
 REQUIRED = ["run", *PARTS, "task", "train_length", "context_length", "status"]
+TASKS = {"niah": ("niah", "niah_dense")}
+"""Tasks that are drawn alike, by the name that figures and tables ask for."""
 CELL = ["context_length", "depth", "trial", "document"]
 
 
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     """Add the ordered categorical `series`: one name per checkpoint, attention, dtype and RoPE change.
 
-    A name holds only what tells the series of this frame apart. Runs of the same configuration and task
+    A name holds only what tells the series of this frame apart; `niah_dense` beside `niah` has its own.
+    Runs of the same configuration and task
     that measured different cells are one series; if they measured the same cells, their names are added.
     A frame that has `series` already comes back as it is. Raises UserError for an empty frame or a frame
     that is not from `read_results`.
@@ -41,6 +44,8 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     runs = frame.drop_duplicates("run").set_index("run")[[*PARTS, "task"]].astype("object")
     runs = runs.where(runs.notna(), "").astype("str")
     repeated = _repeated(frame, runs)
+    both = {"niah", "niah_dense"} <= set(runs["task"])
+    runs["dense"] = ["dense" if both and task == "niah_dense" else "" for task in runs["task"]]
     runs["rerun"] = [name if name in repeated else "" for name in runs.index]
     attentions = list(dict.fromkeys(runs["attention"]))
     attentions.sort(key=lambda spec: spec.partition(":")[0] != BASELINE)
@@ -48,7 +53,7 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     runs["order"] = [
         (checkpoints.index(c), attentions.index(a)) for c, a in zip(runs["checkpoint"], runs["attention"], strict=True)
     ]
-    shown = [part for part in [*PARTS, "rerun"] if part == "attention" or runs[part].nunique() > 1]
+    shown = [part for part in [*PARTS, "dense", "rerun"] if part == "attention" or runs[part].nunique() > 1]
     runs["series"] = [" · ".join(filter(None, map(str, row))) for row in runs[shown].itertuples(index=False)]
     names = list(dict.fromkeys(runs.sort_values("order", kind="stable")["series"]))
     series = frame["run"].astype("str").map(runs["series"])
@@ -67,7 +72,7 @@ def _repeated(frame: pd.DataFrame, runs: pd.DataFrame) -> set[str]:
 def of_task(frame: pd.DataFrame, task: str) -> pd.DataFrame:
     """Return the rows of one task with `series` added; raise UserError if there are none."""
     frame = labelled(frame)
-    rows = frame[frame["task"] == task]
+    rows = frame[frame["task"].isin(TASKS.get(task, (task,)))]
     if rows.empty:
         present = ", ".join(sorted(map(str, frame["task"].unique())))
         raise UserError(f"these results hold no rows of task '{task}'; they hold {present}")

@@ -9,13 +9,19 @@ import yaml
 
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.tasks.base import Task
+from ssmax_eval.tasks.dense import NiahDense
 from ssmax_eval.tasks.key_attention import KeyAttention
 from ssmax_eval.tasks.loss import Loss
 from ssmax_eval.tasks.niah import Niah
 
 __all__ = ["TASKS", "TASK_DIR", "Task", "load", "overridden", "settings"]
 
-TASKS: dict[str, type[Task]] = {"niah": Niah, "loss": Loss, "key_attention": KeyAttention}
+TASKS: dict[str, type[Task]] = {
+    "niah": Niah,
+    "niah_dense": NiahDense,
+    "loss": Loss,
+    "key_attention": KeyAttention,
+}
 
 _HERE = Path(__file__).parent
 TASK_DIR = _HERE / "settings" if (_HERE / "settings").is_dir() else _HERE.parents[1] / "tasks"

@@ -1,7 +1,7 @@
 """What a task is: a grid of cells, and a way to measure some of them on a model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,8 +12,8 @@ from ssmax_eval.measurement import Cell, Measurement
 if TYPE_CHECKING:
     from ssmax_eval.loader import Model
 
-Measure = Callable[[Sequence[Cell]], list[Measurement]]
-"""Measures cells of one context length together, and gives a measurement for each, in order."""
+Measure = Callable[[Sequence[Cell]], Iterable[Measurement]]
+"""Measures cells of one context length together, and gives a measurement for each, in order, as soon as it can."""
 
 
 def grid(default: Any = MISSING, *, factory: Any = MISSING) -> Any:
@@ -51,7 +51,7 @@ class Task(ABC):
         """Get ready for a model; UserError when the text is too short, or the model lacks what is needed."""
 
     def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
-        """Cells in groups of equal context length, at most `size` together."""
+        """Cells in groups of equal context length that are measured together: `size` of them run at a time."""
         batch: list[Cell] = []
         for cell in cells:
             if batch and (len(batch) == size or cell.context_length != batch[0].context_length):
@@ -69,4 +69,5 @@ class Task(ABC):
         """What decides the numbers in a cell, as plain values: every field outside the grid, and the text."""
         settings = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata.get("grid")}
         settings["texts"] = digest(self.read())
-        return {"kind": self.kind, **settings}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+        return {"kind": self.kind, **plain}

@@ -1,19 +1,20 @@
 """Where heads look: weight on the key tokens, and how attention fades as the context grows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ssmax_eval.errors import UserError
-from ssmax_eval.measurement import Cell, Measurement, short_floats
-from ssmax_eval.tasks.niah import NeedleTask, placed, scored
+from ssmax_eval.loader import Question
+from ssmax_eval.measurement import short_floats
+from ssmax_eval.tasks.niah import NeedleTask, scored
 from ssmax_eval.tasks.prompts import Prompt
 
 if TYPE_CHECKING:
-    from ssmax_eval.loader import Model
+    from ssmax_eval.loader import Answer, Model
 
 STATISTICS = ("needle_score", "max_weight", "entropy", "first_weight")
 
@@ -37,25 +38,32 @@ class KeyAttention(NeedleTask):
         if self.probed_rows < 0:
             raise UserError(f"probed_rows must be 0 or more; given {self.probed_rows}")
 
-    def measure(
-        self, model: "Model", cells: list[Cell], prompts: list[Prompt], common: dict[str, Any]
-    ) -> list[Measurement]:
-        ids = torch.tensor([p.ids for p in prompts])
-        fading = [len(prompts[0].ids) >> k for k in range(1, self.probed_rows + 1)]
-        answering = {p.digit_start - 1 for p in prompts}
-        rows = sorted(answering | {row for row in fading if row > 0})
-        answer_tokens = max(len(p.ids) - p.answer_start for p in prompts)
-        logprobs, chosen, layers = model.answer(
-            ids, answer_tokens, torch.tensor(rows), _statistics([p.key for p in prompts])
-        )
+    def asked(self, prompts: list[Prompt]) -> Question:
+        rows = sorted({*self._fading(prompts), *_answering(prompts)})
+        return replace(super().asked(prompts), rows=rows, reduce=_statistics([p.key for p in prompts]))
+
+    def found(
+        self, model: "Model", prompts: list[Prompt], answer: "Answer"
+    ) -> list[tuple[dict[str, Any], dict[str, list[Any]]]]:
+        logprobs, chosen, layers = answer
         table = torch.stack(layers)  # [layers, statistics, B, H, R]
-        measurements = []
-        for i, (cell, prompt) in enumerate(zip(cells, prompts, strict=True)):
-            mine = [k for k, row in enumerate(rows) if row not in answering or row == prompt.digit_start - 1]
-            values = {**common, **placed(prompt), **scored(model.tokenizer, prompt, logprobs[i], chosen[i])}
-            values["answer_position"] = prompt.digit_start - 1
-            measurements.append(Measurement(cell, values, _rows(table[:, :, i][..., mine], [rows[k] for k in mine])))
-        return measurements
+        answering, fading = _answering(prompts), self._fading(prompts)
+        rows = sorted({*fading, *answering})
+        results = []
+        for i, (prompt, own) in enumerate(zip(prompts, answering, strict=True)):
+            mine = [k for k, row in enumerate(rows) if row not in answering or row == own]
+            values = {**scored(model.tokenizer, prompt, logprobs[i], chosen[i]), "answer_position": own}
+            results.append((values, _rows(table[:, :, i][..., mine], [rows[k] for k in mine])))
+        return results
+
+    def _fading(self, prompts: list[Prompt]) -> list[int]:
+        """The rows besides the answering one: half of the length, and halvings of that."""
+        return [row for k in range(1, self.probed_rows + 1) if (row := len(prompts[0].ids) >> k) > 0]
+
+
+def _answering(prompts: list[Prompt]) -> list[int]:
+    """The row of each prompt that predicts the first digit of its answer."""
+    return [p.digit_start - 1 for p in prompts]
 
 
 def _statistics(keys: list[tuple[int, int]]) -> Callable[[Tensor], Tensor]:

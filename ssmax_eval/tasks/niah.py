@@ -1,21 +1,23 @@
 """Needle in a haystack: is a number, planted at some depth of a long text, still found?"""
 
+import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import groupby, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ssmax_eval.corpus import filler, shuffled
 from ssmax_eval.errors import UserError
+from ssmax_eval.loader import Question
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.tasks.base import Measure, Task, grid
 from ssmax_eval.tasks.prompts import Haystack, Prompt, Wording
 
 if TYPE_CHECKING:
-    from ssmax_eval.loader import Model
+    from ssmax_eval.loader import Answer, Model
 
 SCORINGS = ("teacher_forced", "generate")
 
@@ -63,25 +65,53 @@ class NeedleTask(Task):
         chat = self.chat_template and bool(getattr(tokenizer, "chat_template", None))
         wording = Wording(self.intro, self.needle, self.question, self.answer_prefix)
         text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
-        return Haystack(tokenizer, text, wording, chat=chat, digits=self.digits, seed=self.seed), chat
+        return self.maker(tokenizer, text, wording, chat=chat, digits=self.digits, seed=self.seed), chat
+
+    def maker(self, *arguments: Any, **settings: Any) -> Haystack:
+        """What makes the prompts."""
+        return Haystack(*arguments, **settings)
 
     def bind(self, model: "Model") -> Measure:
         haystack, chat = self.haystack(model.tokenizer)
         for length in self.lengths:  # a length that cannot be is said before anything is measured
             haystack.prompt(Cell(length, depth=self.depths[0], trial=0))
 
-        def measure(cells: Sequence[Cell]) -> list[Measurement]:
-            prompts = [haystack.prompt(cell) for cell in cells]
-            common: dict[str, Any] = {"prompt": "chat" if chat else "plain"}
-            return self.measure(model, list(cells), prompts, common)
+        common = {"prompt": "chat" if chat else "plain"}
+
+        def measure(cells: Sequence[Cell]) -> Iterator[Measurement]:
+            started = time.perf_counter()
+            prompts = {cell: haystack.prompt(cell) for cell in cells}
+            each = (time.perf_counter() - started) / len(cells)
+            together = [list(alike) for _, alike in groupby(cells, key=lambda cell: cell.depth)]
+            answers = model.answers([self.asked([prompts[cell] for cell in batch]) for batch in together])
+            for batch in together:
+                started = time.perf_counter()
+                mine = [prompts[cell] for cell in batch]
+                found = self.found(model, mine, next(answers))
+                seconds = each + (time.perf_counter() - started) / len(batch)
+                for cell, prompt, (values, rows) in zip(batch, mine, found, strict=True):
+                    yield Measurement(cell, {**common, **placed(prompt), **values}, rows, seconds=seconds)
 
         return measure
 
+    def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
+        """All depths of `size` trials of a length, by depth: neighbours begin with the same tokens, which run once."""
+        for _, alike in groupby(cells, key=lambda cell: cell.context_length):
+            trials = groupby(alike, key=lambda cell: cell.trial)
+            columns = (list(column) for _, column in trials)
+            while group := [cell for column in islice(columns, size) for cell in column]:
+                yield sorted(group, key=lambda cell: cell.depth or 0.0)
+
+    def asked(self, prompts: list[Prompt]) -> Question:
+        """What is asked of the model for prompts of one length that run as a batch."""
+        ids = torch.tensor([p.ids for p in prompts])
+        return Question(ids, max(len(p.ids) - p.answer_start for p in prompts))
+
     @abstractmethod
-    def measure(
-        self, model: "Model", cells: list[Cell], prompts: list[Prompt], common: dict[str, Any]
-    ) -> list[Measurement]:
-        """Measure prompts of one length on the model."""
+    def found(
+        self, model: "Model", prompts: list[Prompt], answer: "Answer"
+    ) -> list[tuple[dict[str, Any], dict[str, list[Any]]]]:
+        """For each prompt of a batch, what a measurement holds: values, and rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,15 +132,11 @@ class Niah(NeedleTask):
         if self.scoring not in SCORINGS:
             raise UserError(f"unknown scoring {self.scoring!r}; known: {', '.join(SCORINGS)}")
 
-    def measure(
-        self, model: "Model", cells: list[Cell], prompts: list[Prompt], common: dict[str, Any]
-    ) -> list[Measurement]:
-        ids = torch.tensor([p.ids for p in prompts])
-        logprobs, chosen, _ = model.answer(ids, max(len(p.ids) - p.answer_start for p in prompts))
-        return [
-            Measurement(cell, {**common, **placed(prompt), **self._scored(model, prompt, logprobs[i], chosen[i])})
-            for i, (cell, prompt) in enumerate(zip(cells, prompts, strict=True))
-        ]
+    def found(
+        self, model: "Model", prompts: list[Prompt], answer: "Answer"
+    ) -> list[tuple[dict[str, Any], dict[str, list[Any]]]]:
+        logprobs, chosen, _ = answer
+        return [(self._scored(model, p, logprobs[i], chosen[i]), {}) for i, p in enumerate(prompts)]
 
     def _scored(self, model: "Model", prompt: Prompt, logprobs: torch.Tensor, chosen: torch.Tensor) -> dict[str, Any]:
         forced = scored(model.tokenizer, prompt, logprobs, chosen)

@@ -32,7 +32,7 @@ CITIES = (  # noqa: SIM905 (a list of sixty lines reads worse)
 
 @dataclass(frozen=True)
 class Wording:
-    """The sentences of the task; `{city}` and `{number}` are filled in."""
+    """The sentences of the task; `{city}` and `{number}` are filled in. An empty one leaves no blank lines."""
 
     intro: str
     """Before the haystack."""
@@ -85,9 +85,9 @@ class Haystack:
         than the length, or the length is too short for the question itself.
         """
         length, depth, trial = cell.context_length, float(cell.depth or 0.0), cell.trial
-        draw = _random(self.seed, length, trial, depth)
+        draw = random_of(self.seed, length, trial, depth)
         city, number = draw.choice(CITIES), self._number(draw)
-        start = self._start(_random(self.seed, length, trial), length)
+        start = self._start(random_of(self.seed, length, trial), length)
         head, tail = self._frame(city)
         needle = self.wording.needle.format(city=city, number=number)
 
@@ -116,7 +116,7 @@ class Haystack:
         """Everything before the haystack, and everything after it up to the answer."""
         w = self.wording
         intro, question, prefix = (part.format(city=city) for part in (w.intro, w.question, w.answer_prefix))
-        body = f"{intro}\n\n{HAYSTACK}\n\n{question}"
+        body = "\n\n".join(filter(None, (intro, HAYSTACK, question)))
         if self.chat:
             message = [{"role": "user", "content": body}]
             rendered = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
@@ -210,6 +210,6 @@ class Haystack:
         return encoded["input_ids"][:stop], encoded["offset_mapping"][:stop]
 
 
-def _random(*parts: object) -> random.Random:
+def random_of(*parts: object) -> random.Random:
     """A generator that depends on the parts alone, not on what was drawn before."""
     return random.Random(hashlib.sha256(repr(parts).encode()).digest())

@@ -11,6 +11,8 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
 )
 
 import ssmax_eval
@@ -36,7 +38,7 @@ def test_token_losses_are_the_cross_entropy_of_the_full_logits(
 ) -> None:
     with torch.no_grad():
         logits = model.hf(IDS[None]).logits
-    whole = torch.nn.functional.cross_entropy(logits[0, :-1].float(), IDS[1:], reduction="none")
+    whole = torch.nn.functional.cross_entropy(logits[0, :-1], IDS[1:], reduction="none")
     for rows in (512, 7):
         monkeypatch.setattr(model_room, "HEAD_ROWS", rows)
         losses = model.token_losses(IDS)
@@ -61,7 +63,24 @@ def test_the_head_is_the_models_own() -> None:
         logits = hf(ids[None]).logits
     assert float(logits.abs().max()) <= 0.5
     torch.testing.assert_close(
-        model.token_losses(ids), torch.nn.functional.cross_entropy(logits[0, :-1].float(), ids[1:], reduction="none")
+        model.token_losses(ids), torch.nn.functional.cross_entropy(logits[0, :-1], ids[1:], reduction="none")
+    )
+
+
+def test_a_head_past_the_base_model_gets_its_slices_too() -> None:
+    """OPT's head calls the decoder inside of its base model."""
+    torch.manual_seed(0)
+    config = OPTConfig(
+        vocab_size=99, hidden_size=16, ffn_dim=16, num_hidden_layers=2, num_attention_heads=2, word_embed_proj_dim=16,
+        max_position_embeddings=64, init_std=0.5,
+    )  # fmt: skip
+    hf = OPTForCausalLM(config).double().eval()
+    model = model_room.Model(hf, None, None, None)  # type: ignore[arg-type]
+    ids = torch.arange(3, 33)
+    with torch.no_grad():
+        logits = hf(ids[None]).logits
+    torch.testing.assert_close(
+        model.token_losses(ids), torch.nn.functional.cross_entropy(logits[0, :-1], ids[1:], reduction="none")
     )
 
 
@@ -97,7 +116,7 @@ def test_the_rows_looked_at_are_the_rows_that_ran(model: ssmax_eval.Model) -> No
 
 def test_answers_are_scored_under_teacher_forcing(model: ssmax_eval.Model) -> None:
     with torch.no_grad():
-        logits = model.hf(IDS[None]).logits[0, -5:-1].float()
+        logits = model.hf(IDS[None]).logits[0, -5:-1]
     logprobs, chosen, _ = model.answer(IDS[None], 4)
     torch.testing.assert_close(logprobs[0], logits.log_softmax(-1).gather(1, IDS[-4:, None])[:, 0])
     assert chosen[0].tolist() == logits.argmax(-1).tolist()

@@ -98,3 +98,24 @@ def test_a_seam_that_merges_is_refused() -> None:
 def test_a_number_that_the_filler_holds_is_never_the_needle() -> None:
     with pytest.raises(UserError, match="nearly every number of 1 digits"):
         Niah(lengths=(300,), digits=1).haystack(TOKENIZER)[0].prompt(Cell(300, depth=0.5, trial=0))
+
+
+@pytest.mark.parametrize("chat", [True, False])
+@pytest.mark.parametrize(
+    ("intro", "question", "head", "tail"),
+    [
+        ("Read this.", "Which number?", "Read this.\n\n", "\n\nWhich number?"),
+        ("", "Which number?", "", "\n\nWhich number?"),
+        ("Read this.", "", "Read this.\n\n", ""),
+        ("", "", "", ""),
+    ],
+)
+def test_what_is_empty_leaves_no_blank_lines(chat: bool, intro: str, question: str, head: str, tail: str) -> None:
+    task = Niah(lengths=(300,), intro=intro, question=question, answer_prefix="It is", chat_template=chat)
+    haystack, _ = task.haystack(TOKENIZER)
+    prompt = haystack.prompt(Cell(300, depth=0.0, trial=0))
+    opening, closing = ("<|user|>", "<|end|><|assistant|>") if chat else ("", "\n")
+    assert prompt.text.startswith(f"{opening}{head}The special magic number for {prompt.city}")
+    assert prompt.text.endswith(f"{tail}{closing}It is {prompt.number}")
+    assert not prompt.text[: prompt.answer_at - len(f"{tail}{closing}It is")].endswith("\n")
+    assert len(prompt.ids) == 300

@@ -32,6 +32,43 @@ def test_a_batch_gives_what_single_cells_give(model: ssmax_eval.Model) -> None:
                 assert column == (pytest.approx(other, abs=1e-5) if isinstance(other[0], float) else other)
 
 
+@pytest.mark.parametrize("kind", [Niah, KeyAttention])
+@pytest.mark.parametrize("attention", ["softmax", "ssmax:s=0.3", "lssar:p=3"])
+def test_depths_share_what_they_begin_with_and_nothing_else(tiny_folder: Path, kind: type, attention: str) -> None:
+    model = ssmax_eval.load(str(tiny_folder), attention, dtype="float64")
+    task = kind(lengths=(320,), trials=1, depths=(1.0, 0.5, 0.0, 0.75, 0.25))
+    assert model.resumable
+    (group,) = task.batches(task.cells(), 1)
+    assert [cell.depth for cell in group] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    measure, rows = task.bind(model), 0
+    forward = model.attention.forward
+
+    def counting(query, *others):  # type: ignore[no-untyped-def]
+        nonlocal rows
+        rows += query.shape[2]
+        return forward(query, *others)
+
+    object.__setattr__(model.attention, "forward", counting)
+    found = list(measure(group))
+    assert rows < 2 * 320 * 4.6
+    for one, cell in zip(found, group, strict=True):
+        (alone,) = measure([cell])
+        assert (one.cell, one.values) == (cell, {**alone.values, "logprob": pytest.approx(alone.values["logprob"])})
+        assert one.seconds > 0
+        for name, column in one.rows.items():
+            assert column == pytest.approx(alone.rows[name], rel=1e-5, abs=1e-9)
+
+
+def test_trials_run_as_batches_of_one_depth(model: ssmax_eval.Model) -> None:
+    task = Niah(lengths=(256, 300), depths=(0.0, 1.0), trials=3)
+    groups = list(task.batches(task.cells(), 2))
+    assert [[(c.depth, c.trial) for c in group] for group in groups[:2]] == [
+        [(0.0, 0), (0.0, 1), (1.0, 0), (1.0, 1)],
+        [(0.0, 2), (1.0, 2)],
+    ]
+    assert [group[0].context_length for group in groups] == [256, 256, 300, 300]
+
+
 def test_teacher_forcing_agrees_with_greedy_decoding(model: ssmax_eval.Model) -> None:
     forced = Niah(lengths=(256,), depths=(0.5,), trials=4, digits=4)
     free = tasks.overridden(forced, {"scoring": "generate", "max_new_tokens": 3})
