@@ -22,9 +22,8 @@ def needles(subject: Subject) -> Iterator[Comparison]:
     """The needle grid, ten depths a length; and each depth of a dense one, where there is such a task."""
     for length in subject.within(512) if subject.quick else subject.within(1024, 2048, 4096):
         yield _grid(subject, "niah", length, 3 if subject.quick else 10)
-    if "niah_dense" in TASKS:
-        (length,) = subject.within(512 if subject.quick else 2048)
-        yield _grid(subject, "niah_dense", length, 8 if subject.quick else 40)
+    (length,) = subject.within(512 if subject.quick else 2048)
+    yield _grid(subject, "niah_dense", length, 3 if subject.quick else 10)
 
 
 def _grid(subject: Subject, kind: str, length: int, count: int) -> Comparison:
