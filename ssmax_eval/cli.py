@@ -10,7 +10,7 @@ import click
 
 from ssmax_eval import __version__
 from ssmax_eval.errors import UserError
-from ssmax_eval.options import checkpoint_options, lengths_option, numbers_option, trial_options
+from ssmax_eval.options import checkpoint_options, lengths_option, numbers_option, train_options, trial_options
 
 if TYPE_CHECKING:
     from ssmax_eval.loader import Checkpoint
@@ -222,6 +222,21 @@ def convert(checkpoint: str, attention: str, output: str, **loading: Any) -> Non
     from ssmax_eval.loader import convert as write
 
     click.echo(f"{output} carries {describe(write(_checkpoint(checkpoint, loading), attention, output))}")
+
+
+@main.command()
+@train_options
+def train(recipe: str, settings: tuple[str, ...], output: str, start: str | None, **changes: Any) -> None:
+    """Train a small language model by RECIPE: a shipped name (cpu, gpu_small, gpu) or a YAML file.
+
+    The same command goes on where it stopped; the folder then runs under the attention it was trained with.
+
+    Example:  ssmax-eval train cpu --attention ssmax --text novels -o trained/ssmax
+    """
+    from ssmax_eval import train as room
+
+    changed = {name: value for name, value in changes.items() if value is not None and (value or name == "learn")}
+    room.train(room.load(recipe, changed, settings), output, start)
 
 
 @main.command()

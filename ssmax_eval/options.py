@@ -1,8 +1,11 @@
 """Options that several commands share, and how numbers are written in them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
+
+from ssmax_eval.errors import UserError
 
 
 def numbers_option(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
@@ -24,6 +27,19 @@ def numbers_option(_: click.Context, parameter: click.Parameter, text: str | Non
 def lengths_option(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
     given = numbers_option(ctx, parameter, text)
     return None if given is None else tuple(round(n) for n in given)
+
+
+def assignments(settings: Sequence[str]) -> dict[str, Any]:
+    """What `--set FIELD=VALUE` says, each value read as YAML. UserError where there is no `=`."""
+    import yaml
+
+    values = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set takes FIELD=VALUE; given {setting!r}")
+        values[name] = yaml.safe_load(value)
+    return values
 
 
 def checkpoint_options(command: Any) -> Any:
@@ -53,3 +69,26 @@ def trial_options(command: Any) -> Any:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def train_options(command: Any) -> Any:
+    options = [
+        click.argument("recipe"),
+        click.option("--attention", help="Attention to train with, e.g. ssmax or lssar:p=15."),
+        click.option("--learn", callback=_names, help="Its parameters to learn: s or s,b; none; auto: as the paper."),
+        click.option("--from", "start", metavar="CHECKPOINT", help="Go on from a checkpoint, instead of from scratch."),
+        click.option("--text", "texts", multiple=True, help="Text file or folder to train on; repeatable."),
+        click.option("--seed", type=int, help="Decides the initial weights and the data."),
+        click.option("--threads", type=click.IntRange(1), help="Processor threads."),
+        click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change any field; repeatable."),
+        click.option("-o", "--output", required=True, help="Folder for the checkpoint."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _names(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return () if text == "none" else tuple(text.split(","))

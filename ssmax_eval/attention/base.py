@@ -81,6 +81,8 @@ class Attention(ABC):
     """One line: the formula and where it comes from."""
     log_scaled: ClassVar[bool] = False
     """Whether scores grow with log n, so that a model which does that by itself would be scaled twice."""
+    learned: ClassVar[tuple[str, ...]] = ()
+    """Parameters, one per layer and head, that a model learns in training where they are not given."""
     honours: ClassVar[frozenset[str]] = frozenset()
     """Which `Extras` the definition can honour; `weights` then takes them as a sixth argument, `extras`."""
 
