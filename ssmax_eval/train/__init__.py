@@ -18,11 +18,12 @@ from transformers.utils import logging as transformers_logging
 
 from ssmax_eval import __version__
 from ssmax_eval.attention import Shape, describe
+from ssmax_eval.corpus import Text
 from ssmax_eval.errors import UserError
 from ssmax_eval.loader import Checkpoint
 from ssmax_eval.train.card import write_card
 from ssmax_eval.train.data import Data, training_texts
-from ssmax_eval.train.model import learning, loaded, new_model, plan, write
+from ssmax_eval.train.model import Plan, learning, loaded, new_model, plan, write
 from ssmax_eval.train.recipe import Recipe, load, recipes
 from ssmax_eval.train.tokenizer import make_tokenizer
 from ssmax_eval.train.trainer import PROGRESS, LMTrainer, last_progress
@@ -52,25 +53,25 @@ def train(recipe: Recipe, folder: str | os.PathLike[str], start: str | None = No
     if record.get("finished"):
         click.echo(f"{target} is trained already: {record['attention']}, {record['steps']} steps.")
         return False
+    shape = Shape(recipe.layers, recipe.heads, recipe.train_length) if source is None else source.shape
+    chosen, texts = plan(recipe, shape), training_texts(recipe)
     target.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(target / ".lock", timeout=0):
-            _train(recipe, target, source, wanted, record)
+            _train(recipe, target, source, shape, chosen, texts, wanted, record)
     except Timeout:
         raise UserError(f"another process is training into {str(target)!r}") from None
     return True
 
 
 def _train(
-    recipe: Recipe, target: Path, source: Checkpoint | None, wanted: dict[str, Any], record: dict[str, Any]
-) -> None:
+    recipe: Recipe, target: Path, source: Checkpoint | None, shape: Shape, chosen: Plan, texts: list[Text],
+    wanted: dict[str, Any], record: dict[str, Any],
+) -> None:  # fmt: skip
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    shape = Shape(recipe.layers, recipe.heads, recipe.train_length) if source is None else source.shape
-    chosen = plan(recipe, shape)
-    texts = training_texts(recipe)
     contents = [text.content for text in texts]
     tokenizer = source.tokenizer if source else make_tokenizer(contents, recipe.wording, recipe.vocab_size)
     data = Data(recipe, tokenizer, texts)

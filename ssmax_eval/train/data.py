@@ -29,25 +29,25 @@ TRIES = 1000
 
 def training_texts(recipe: Recipe) -> list[Text]:
     """The texts of a recipe without those held out, which are not even read. UserError for a name that is none."""
-    if not recipe.texts:
-        every = read_texts()
-        names = {text.name for text in every}
-    else:
-        files = [file for given in recipe.texts for file in _files(given)]
-        names = {file.stem for file in files}
-        every = read_texts([str(file) for file in files if file.stem not in recipe.held_out])
-    if strange := sorted(set(recipe.held_out) - names):
+    files = {str(file): file.stem for given in recipe.texts for file in _files(given)}
+    names = set(files.values()) if files else {text.name for text in read_texts()}
+    out = set(recipe.held_out)
+    if strange := sorted(out - names):
         raise UserError(f"held_out names {strange[0]!r}, which is not among the texts: {', '.join(sorted(names)[:20])}")
-    if kept := [text for text in every if text.name not in recipe.held_out]:
-        return kept
-    raise UserError(f"every text is held out: {', '.join(sorted(names))}")
+    if names <= out:
+        raise UserError(f"every text is held out: {', '.join(sorted(names))}")
+    if files:
+        return read_texts([file for file, name in files.items() if name not in out])
+    return [text for text in read_texts() if text.name not in out]
 
 
 def _files(given: str) -> list[Path]:
     path = Path(given).expanduser()
     if not path.is_dir():
         return [path]
-    return sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".jsonl"))
+    if files := sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".jsonl")):
+        return files
+    raise UserError(f"no *.txt or *.jsonl in {given!r}")
 
 
 class Data(Dataset[dict[str, Tensor]]):
