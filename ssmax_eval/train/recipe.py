@@ -120,7 +120,7 @@ class Recipe:
             raise UserError(f"start_step lies before the end of {self.steps} steps; given {self.start_step}")
         if self.sequences < 1:
             raise UserError(
-                "a batch needs sequences: text_sequences, needle_sequences, table_sequences or repeat_sequences"
+                "a batch needs sequences: text_, needle_, table_ or repeat_sequences of 1 or more"
             )
         if self.needle_sequences and not 1 <= self.questions <= self.needles <= len(CITIES):
             raise UserError(
