@@ -43,10 +43,11 @@ def main() -> None:
 
 @main.command("list")
 def list_() -> None:
-    """What there is: checkpoints, attentions and tasks.
+    """What there is: checkpoints, attentions, tasks and recipes.
 
     Example:  ssmax-eval list
     """
+    from ssmax_eval import train
     from ssmax_eval.attention import ATTENTIONS
     from ssmax_eval.loader import PACKAGED
     from ssmax_eval.tasks import TASKS, load, settings
@@ -62,6 +63,10 @@ def list_() -> None:
     shipped = {name: load(name) for name in settings()}
     table("Tasks (--task NAME, or a YAML file of your own)", [
         (name, f"{TASKS[task.kind].about}; to {max(task.lengths)} tokens") for name, task in shipped.items()
+    ])  # fmt: skip
+    table("Recipes (ssmax-eval train NAME, or a YAML file of your own)", [
+        (name, f"{r.layers} layers of width {r.width}, {r.train_length} tokens, {r.steps} steps")
+        for name, r in ((name, train.load(name, {})) for name in train.recipes())
     ])  # fmt: skip
 
 

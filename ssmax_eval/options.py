@@ -30,7 +30,7 @@ def lengths_option(ctx: click.Context, parameter: click.Parameter, text: str | N
 
 
 def assignments(settings: Sequence[str]) -> dict[str, Any]:
-    """What `--set FIELD=VALUE` says, each value read as YAML. UserError where there is no `=`."""
+    """What `--set FIELD=VALUE` says, each value read as YAML, and none as "". UserError where there is no `=`."""
     import yaml
 
     values = {}
@@ -38,7 +38,7 @@ def assignments(settings: Sequence[str]) -> dict[str, Any]:
         name, equals, value = setting.partition("=")
         if not equals:
             raise UserError(f"--set takes FIELD=VALUE; given {setting!r}")
-        values[name] = yaml.safe_load(value)
+        values[name] = yaml.safe_load(value) if value else ""
     return values
 
 

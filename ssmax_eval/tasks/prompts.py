@@ -32,7 +32,7 @@ CITIES = (  # noqa: SIM905 (a list of sixty lines reads worse)
 
 @dataclass(frozen=True)
 class Wording:
-    """The sentences of the task; `{city}` and `{number}` are filled in."""
+    """The sentences of the task; `{city}` and `{number}` are filled in. An empty one leaves no blank lines."""
 
     intro: str
     """Before the haystack."""
@@ -116,7 +116,7 @@ class Haystack:
         """Everything before the haystack, and everything after it up to the answer."""
         w = self.wording
         intro, question, prefix = (part.format(city=city) for part in (w.intro, w.question, w.answer_prefix))
-        body = f"{intro}\n\n{HAYSTACK}\n\n{question}"
+        body = "\n\n".join(filter(None, (intro, HAYSTACK, question)))
         if self.chat:
             message = [{"role": "user", "content": body}]
             rendered = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)

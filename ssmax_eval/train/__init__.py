@@ -56,11 +56,15 @@ def train(recipe: Recipe, folder: str | os.PathLike[str], start: str | None = No
     shape = Shape(recipe.layers, recipe.heads, recipe.train_length) if source is None else source.shape
     chosen, texts = plan(recipe, shape), training_texts(recipe)
     target.mkdir(parents=True, exist_ok=True)
+    threads = torch.get_num_threads()
     try:
         with FileLock(target / ".lock", timeout=0):
+            torch.set_num_threads(recipe.threads or threads)
             _train(recipe, target, source, shape, chosen, texts, wanted, record)
     except Timeout:
         raise UserError(f"another process is training into {str(target)!r}") from None
+    finally:
+        torch.set_num_threads(threads)
     return True
 
 
@@ -70,10 +74,8 @@ def _train(
 ) -> None:  # fmt: skip
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
     contents = [text.content for text in texts]
-    tokenizer = source.tokenizer if source else make_tokenizer(contents, recipe.wording, recipe.vocab_size)
+    tokenizer = source.tokenizer if source is not None else make_tokenizer(contents, recipe.wording, recipe.vocab_size)
     data = Data(recipe, tokenizer, texts)
     wanted["data"] = data.digest
     _refuse_other(target, record, wanted)

@@ -19,6 +19,7 @@ from ssmax_eval.corpus import Text, read_texts
 from ssmax_eval.errors import UserError
 from ssmax_eval.tasks.prompts import CITIES
 from ssmax_eval.train.recipe import Recipe
+from ssmax_eval.train.tokenizer import PAIRS
 
 TEXT, ANSWER, LOOKUP, REST, FREE = range(5)
 """What a token is: plain text; a digit of an answer; a digit of a table that was there before; anything else;
@@ -26,6 +27,8 @@ random, which nobody can predict."""
 
 Ids = NDArray[np.int64]
 TRIES = 1000
+FEW = 100
+"""Sentences below which a haystack after a needle may begin at any word: texts that put two spaces after a period."""
 
 
 def training_texts(recipe: Recipe) -> list[Text]:
@@ -56,6 +59,8 @@ class Data(Dataset[dict[str, Tensor]]):
 
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text]) -> None:
         self.recipe, self.tokenizer = recipe, tokenizer
+        if not set(PAIRS) <= set(tokenizer.get_vocab()):
+            raise UserError("this tokenizer has no tokens for pairs of digits; go on from a checkpoint trained here")
         joined = "\n\n".join(["", *(text.content.strip() for text in texts)])
         self.tokens: Ids = np.array(self._encode(joined))
         if len(self.tokens) < 4 * recipe.train_length:
@@ -71,12 +76,17 @@ class Data(Dataset[dict[str, Tensor]]):
         """Those where a text may end and a line's end follow."""
         sentences = np.flatnonzero(self.words[1:] & ends[self.tokens[:-1]]) + 1
         paragraphs = np.flatnonzero(newline[:-2] & newline[1:-1] & ~newline[2:])
+        if len(sentences) < FEW:
+            sentences = np.flatnonzero(self.words)
         self.starts = {True: sentences, False: paragraphs if recipe.intro else paragraphs + 2}
         """Where a haystack may begin: with a needle before it, and without (after an intro, with an empty line)."""
         self.needles, self.questions = zip(*map(self._sentences, CITIES), strict=True)
         self.cities = [self._encode(f" {city}") for city in CITIES]
         self.between = self._encode("\n\n" + recipe.needle)[:2]
         self.head = self._encode(recipe.intro) if recipe.intro else []
+        if recipe.needle_sequences:
+            for i in range(20):  # what does not fit is said before anything is trained
+                self.hidden(np.random.default_rng(i))
 
     def __len__(self) -> int:
         return self.recipe.steps - self.recipe.start_step
@@ -195,10 +205,7 @@ class Data(Dataset[dict[str, Tensor]]):
 
     def _number(self, number: str, *, spaced: bool) -> list[int]:
         """Tokens of a number; a space before it belongs to its first two digits."""
-        pairs = [number[i : i + 2] for i in range(0, len(number), 2)]
-        if spaced:
-            pairs[0] = f"Ġ{pairs[0]}"
-        return list(self.tokenizer.convert_tokens_to_ids(pairs))
+        return self._encode(f" {number}" if spaced else number)
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)

@@ -119,9 +119,7 @@ class Recipe:
         if not 0 <= self.start_step < self.steps:
             raise UserError(f"start_step lies before the end of {self.steps} steps; given {self.start_step}")
         if self.sequences < 1:
-            raise UserError(
-                "a batch needs sequences: text_, needle_, table_ or repeat_sequences of 1 or more"
-            )
+            raise UserError("a batch needs sequences: text_, needle_, table_ or repeat_sequences of 1 or more")
         if self.needle_sequences and not 1 <= self.questions <= self.needles <= len(CITIES):
             raise UserError(
                 f"1 or more questions, as many needles or more, and at most {len(CITIES)} needles; "

@@ -4,7 +4,6 @@ from pathlib import Path
 from pydoc_data.topics import topics
 
 import pytest
-import torch
 
 from ssmax_eval.train import Recipe
 
@@ -24,6 +23,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(texts: Path) -> Recipe:
     return Recipe(
         layers=2, heads=2, width=32, train_length=96, vocab_size=600, texts=(str(texts),), held_out=("hidden",),
-        steps=20, warmup=4, lr=4e-3, log_every=2, save_every=4, threads=torch.get_num_threads(),
-        text_sequences=2, needle_sequences=2, repeat_sequences=1, needles=3, questions=1, edge=0.3,
+        steps=20, warmup=4, lr=4e-3, log_every=2, save_every=4, threads=1,
+        text_sequences=2, needle_sequences=2, table_sequences=1, repeat_sequences=1, needles=3, questions=2,
+        edge=0.3, bf16=False,
     )  # fmt: skip

@@ -27,7 +27,7 @@ def test_the_papers_shape() -> None:
         ("steps: many", "'steps' in .* is 'many', which is no int"),
         ("heads: 5", "width must be an even multiple of heads; given 128 and 5"),
         ("start_step: 9999999", "start_step lies before the end"),
-        ("questions: 7", "given 7 questions, 6 needles"),
+        ("questions: 7", "given 7 questions, 4 needles"),
         ("needle: nothing", "the needle must contain"),
         ("save_every: 30", "save_every must be a multiple of log_every; given 30 and 25"),
         ("keep_at: [2]", "keep_at between 0 and 1"),

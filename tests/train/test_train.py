@@ -30,7 +30,9 @@ def test_it_learns_and_says_how(trained: Path, capsys: pytest.CaptureFixture[str
     rows = curve(trained)
     assert [row["step"] for row in rows] == list(range(2, 21, 2))
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.2
-    assert all(0 <= row["right"] <= 1 and row["loss_text"] > 0 and row["loss_answer"] > 0 for row in rows)
+    assert all(
+        0 <= row["right"] <= 1 and min(row["loss_text"], row["loss_answer"], row["loss_lookup"]) > 0 for row in rows
+    )
     record = json.loads((trained / "training.json").read_text())
     assert record["finished"]
     assert record["texts"] == ["one", "two"]
@@ -67,7 +69,8 @@ def test_learned_s_comes_back(trained: Path, recipe: Recipe) -> None:
         {"attention": "lssa"},
         {"attention": "lssar:p=3"},
         {"attention": "lssar:p=15"},
-        {"attention": "logn"},
+        {"attention": "logn", "bf16": True},
+        {"attention": "lssar:p=15", "bf16": True},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
@@ -88,7 +91,8 @@ def test_every_attention_trains_and_runs_as_trained(
     assert all(row["loss"] == row["loss"] < 10 and row["grad_norm"] > 0 for row in curve(tmp_path / "out"))
     assert seen[0].isfinite().all()
     model = ssmax_eval.load(str(tmp_path / "out"))
-    torch.testing.assert_close(model.hf(input_ids=ids, use_cache=False).logits, seen[0], rtol=1e-5, atol=1e-5)
+    error = (model.hf(input_ids=ids, use_cache=False).logits - seen[0]).square().mean().sqrt() / seen[0].std()
+    assert error < (5e-2 if changes.get("bf16") else 1e-5)
     learned = [name for name in load_file(tmp_path / "out" / "model.safetensors") if "ssmax" in name]
     wanted = {"ssmax-('s', 'b')": 4, "ssmax:s=0.3-('s',)": 2}
     assert len(learned) == wanted.get("-".join(map(str, changes.values())), 0)
