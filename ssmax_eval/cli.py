@@ -10,15 +10,7 @@ import click
 
 from ssmax_eval import __version__
 from ssmax_eval.errors import UserError
-from ssmax_eval.options import (
-    batch_option,
-    bench_options,
-    checkpoint_options,
-    lengths_option,
-    numbers_option,
-    prefill_option,
-    trial_options,
-)
+from ssmax_eval.options import bench_options, checkpoint_options, run_options, train_options, trial_options
 
 if TYPE_CHECKING:
     from ssmax_eval.loader import Checkpoint
@@ -51,10 +43,11 @@ def main() -> None:
 
 @main.command("list")
 def list_() -> None:
-    """What there is: checkpoints, attentions and tasks.
+    """What there is: checkpoints, attentions, tasks and recipes.
 
     Example:  ssmax-eval list
     """
+    from ssmax_eval import train
     from ssmax_eval.attention import ATTENTIONS
     from ssmax_eval.loader import PACKAGED
     from ssmax_eval.tasks import TASKS, load, settings
@@ -71,28 +64,14 @@ def list_() -> None:
     table("Tasks (--task NAME, or a YAML file of your own)", [
         (name, f"{TASKS[task.kind].about}; to {max(task.lengths)} tokens") for name, task in shipped.items()
     ])  # fmt: skip
+    table("Recipes (ssmax-eval train NAME, or a YAML file of your own)", [
+        (name, f"{r.layers} layers of width {r.width}, {r.train_length} tokens, {r.steps} steps")
+        for name, r in ((name, train.load(name, {})) for name in train.recipes())
+    ])  # fmt: skip
 
 
 @main.command()
-@click.argument("checkpoint")
-@click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
-              help="Attention and parameters, e.g. ssmax:s=0.168; auto: as trained; repeatable.")  # fmt: skip
-@click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
-              help="Task by name, or a YAML file; repeatable.")  # fmt: skip
-@click.option("--lengths", callback=lengths_option, help="Context lengths in tokens: 512,1024 or 1000:8000:8.")
-@click.option("--depths", callback=numbers_option, help="Needle depths: 0,0.5,1 or 0:1:5.")
-@click.option("--trials", type=int, help="Repetitions of each length and depth.")
-@click.option("--documents", type=int, help="Documents of each length.")
-@click.option("--text", "texts", multiple=True, help="Text file, folder or JSONL to measure on; repeatable.")
-@click.option("--seed", type=int, help="Decides every random draw.")
-@click.option("--no-chat-template", is_flag=True, help="Plain prompts, even where the tokenizer has a chat template.")
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change any field of a task; repeatable.")
-@click.option("--max-length", type=int, help="Leave out context lengths beyond this.")
-@click.option("--batch-size", callback=batch_option, default="auto", show_default=True, help="Cells measured together.")
-@prefill_option
-@click.option("--retry-failed", is_flag=True, help="Measure failed cells again.")
-@click.option("--dry-run", is_flag=True, help="Say what would be measured, and about how long it takes.")
-@click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs.")
+@run_options
 @checkpoint_options
 def run(
     checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
@@ -232,6 +211,21 @@ def convert(checkpoint: str, attention: str, output: str, **loading: Any) -> Non
     from ssmax_eval.loader import convert as write
 
     click.echo(f"{output} carries {describe(write(_checkpoint(checkpoint, loading), attention, output))}")
+
+
+@main.command()
+@train_options
+def train(recipe: str, settings: tuple[str, ...], output: str, start: str | None, **changes: Any) -> None:
+    """Train a small language model by RECIPE: a shipped name (cpu, gpu_small, gpu) or a YAML file.
+
+    The same command goes on where it stopped; the folder then runs under the attention it was trained with.
+
+    Example:  ssmax-eval train cpu --attention ssmax --text novels -o trained/ssmax
+    """
+    from ssmax_eval import train as room
+
+    changed = {name: value for name, value in changes.items() if value is not None and (value or name == "learn")}
+    room.train(room.load(recipe, changed, settings), output, start)
 
 
 @main.command()

@@ -1,8 +1,11 @@
 """Options that several commands share, and how numbers are written in them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
+
+from ssmax_eval.errors import UserError
 
 
 def numbers_option(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
@@ -35,6 +38,19 @@ def batch_option(_: click.Context, parameter: click.Parameter, text: str) -> int
     return int(text)
 
 
+def assignments(settings: Sequence[str]) -> dict[str, Any]:
+    """What `--set FIELD=VALUE` says, each value read as YAML, and none as "". UserError where there is no `=`."""
+    import yaml
+
+    values = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set takes FIELD=VALUE; given {setting!r}")
+        values[name] = yaml.safe_load(value) if value else ""
+    return values
+
+
 def checkpoint_options(command: Any) -> Any:
     options = [
         click.option("--revision", help="Branch, tag or commit on the hub."),
@@ -52,9 +68,35 @@ def checkpoint_options(command: Any) -> Any:
     return command
 
 
-prefill_option = click.option(
-    "--prefill-chunk", type=click.IntRange(1), help="Tokens that run through the layers at a time; bounds memory."
-)
+def run_options(command: Any) -> Any:
+    options = [
+        click.argument("checkpoint"),
+        click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
+                     help="Attention and parameters, e.g. ssmax:s=0.168; auto: as trained; repeatable."),
+        click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
+                     help="Task by name, or a YAML file; repeatable."),
+        click.option("--lengths", callback=lengths_option, help="Context lengths in tokens: 512,1024 or 1000:8000:8."),
+        click.option("--depths", callback=numbers_option, help="Needle depths: 0,0.5,1 or 0:1:5."),
+        click.option("--trials", type=int, help="Repetitions of each length and depth."),
+        click.option("--documents", type=int, help="Documents of each length."),
+        click.option("--text", "texts", multiple=True, help="Text file, folder or JSONL to measure on; repeatable."),
+        click.option("--seed", type=int, help="Decides every random draw."),
+        click.option("--no-chat-template", is_flag=True,
+                     help="Plain prompts, even where the tokenizer has a chat template."),
+        click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE",
+                     help="Change any field of a task; repeatable."),
+        click.option("--max-length", type=int, help="Leave out context lengths beyond this."),
+        click.option("--batch-size", callback=batch_option, default="auto", show_default=True,
+                     help="Cells measured together."),
+        click.option("--prefill-chunk", type=click.IntRange(1),
+                     help="Tokens that run through the layers at a time; bounds memory."),
+        click.option("--retry-failed", is_flag=True, help="Measure failed cells again."),
+        click.option("--dry-run", is_flag=True, help="Say what would be measured, and about how long it takes."),
+        click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def trial_options(command: Any) -> Any:
@@ -81,3 +123,26 @@ def bench_options(command: Any) -> Any:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def train_options(command: Any) -> Any:
+    options = [
+        click.argument("recipe"),
+        click.option("--attention", help="Attention to train with, e.g. ssmax or lssar:p=15."),
+        click.option("--learn", callback=_names, help="Its parameters to learn: s or s,b; none; auto: as the paper."),
+        click.option("--from", "start", metavar="CHECKPOINT", help="Go on from a checkpoint, instead of from scratch."),
+        click.option("--text", "texts", multiple=True, help="Text file or folder to train on; repeatable."),
+        click.option("--seed", type=int, help="Decides the initial weights and the data."),
+        click.option("--threads", type=click.IntRange(1), help="Processor threads."),
+        click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change any field; repeatable."),
+        click.option("-o", "--output", required=True, help="Folder for the checkpoint."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _names(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return () if text == "none" else tuple(text.split(","))

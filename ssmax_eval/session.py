@@ -11,7 +11,6 @@ from typing import Any
 import click
 import torch
 import transformers
-import yaml
 from tqdm import tqdm
 
 from ssmax_eval import __version__, estimate
@@ -20,6 +19,7 @@ from ssmax_eval.attention import ATTENTIONS, describe, parse
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.loader import Checkpoint
 from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.options import assignments
 from ssmax_eval.runner import Run, measure, missing
 from ssmax_eval.store import Store, read_results
 from ssmax_eval.tasks import Task
@@ -41,12 +41,7 @@ class Plan:
 
 def tasks(names: Sequence[str], changes: dict[str, Any], settings: Sequence[str], max_length: int | None) -> list[Task]:
     """The named tasks with the command line's changes; a change goes to every task that has the field."""
-    changes = dict(changes)
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set takes FIELD=VALUE; given {setting!r}")
-        changes[key] = yaml.safe_load(value)
+    changes = {**changes, **assignments(settings)}
     loaded = [task_room.load(name) for name in names]
     known = {f.name for task in loaded for f in fields(task)}
     for name in changes:

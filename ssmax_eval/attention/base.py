@@ -82,6 +82,8 @@ class Attention(ABC):
     """One line: the formula and where it comes from."""
     log_scaled: ClassVar[bool] = False
     """Whether scores grow with log n, so that a model which does that by itself would be scaled twice."""
+    learned: ClassVar[tuple[str, ...]] = ()
+    """Parameters, one per layer and head, that a model learns in training where they are not given."""
     honours: ClassVar[frozenset[str]] = frozenset()
     """Which `Extras` the definition can honour; `weights` then takes them as a sixth argument, `extras`."""
 
@@ -170,7 +172,9 @@ def scores(query: Tensor, key: Tensor, scaling: float) -> Tensor:
     batch, heads, rows, width = query.shape
     groups = key.shape[1]
     folded = query.reshape(batch, groups, heads // groups * rows, width)
-    return (folded @ key.transpose(-1, -2)).mul_(scaling).view(batch, heads, rows, key.shape[2])
+    with torch.autocast(query.device.type, enabled=False):
+        z = folded @ key.transpose(-1, -2)
+    return z.mul_(scaling).view(batch, heads, rows, key.shape[2])
 
 
 def weighted_sum(weights: Tensor, value: Tensor) -> Tensor:

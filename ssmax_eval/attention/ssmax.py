@@ -17,6 +17,7 @@ class SSMax(ScaledSoftmax):
 
     about = "softmax((s log n + b) z), arXiv 2501.19399; s: number or file (layers x heads), b likewise"
     log_scaled = True
+    learned = ("s",)
 
     s: PerHead | None = None
     """Scaling, a number or [layers][heads]. None: the checkpoint's own, else 1 / mean(log n) to its length. Training

@@ -4,8 +4,9 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-from ssmax_eval.attention import Attention, Softmax, parse
+from ssmax_eval.attention import Attention, parse
 from ssmax_eval.errors import UserError
 from ssmax_eval.loader.carried import KEY, carry
 from ssmax_eval.loader.checkpoint import Checkpoint
@@ -30,10 +31,15 @@ def convert(checkpoint: str | Checkpoint, attention: str | Attention, folder: st
     with source.rewritten(source.load(), settled) as model:
         settled = model.attention
     shutil.copytree(source.folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
-    config.save_pretrained(target)
-    if not isinstance(settled, Softmax):
-        path = target / "config.json"
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["attn_implementation"] = getattr(config, KEY)["attention"]
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    save_config(config, target)
     return settled
+
+
+def save_config(config: Any, folder: Path) -> None:
+    """Write a config that carries an attention, so that transformers finds it by name after `register`."""
+    config.save_pretrained(folder)
+    if (name := getattr(config, KEY)["attention"]) != "softmax":
+        path = folder / "config.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["attn_implementation"] = name
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -27,7 +27,7 @@ def file_digest(path: Path) -> str:
 def folder_digest(folder: Path) -> str:
     """One digest of what decides a checkpoint's numbers: weights, config, tokenizer, its own code."""
     suffixes = {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt", ".py"}
-    ignored = {"generation_config.json"}
+    ignored = {"generation_config.json", "training.json"}
     files = sorted(p for p in folder.iterdir() if p.suffix in suffixes and p.name not in ignored)
     digest = hashlib.sha256()
     for path in files:

@@ -6,8 +6,9 @@ that makes the mask. Both get an entry under a name of our own; nothing that is 
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,6 +35,8 @@ class Rewriting:
         self.attention = attention
         self.layers = layers
         """Layers that run `attention`, the others softmax; None: all."""
+        self.learned: Mapping[str, str] = {}
+        """Parameters of `attention` that are in training -> where the modules that attend hold theirs."""
         self.calls: Counter[int] = Counter()
         """How often each layer has attended."""
         self.backend: Backend | None = None
@@ -80,7 +83,7 @@ class Rewriting:
             visible = narrowed(visible, chosen, query.device)
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         layer = layer_of(module)
-        attention = self.attention if self.layers is None or layer in self.layers else Softmax()
+        attention = self._running(module, layer)
         attention.refuse_beyond(extras)
         self.calls[layer] += 1
         if self.probe is not None:
@@ -95,6 +98,15 @@ class Rewriting:
         also = {"extras": extras} if extras.named() else {}
         output = attention.forward(query, key, value, visible, scaling, layer, **also)
         return output.transpose(1, 2).contiguous(), None
+
+    def _running(self, module: nn.Module, layer: int) -> Attention:
+        """The attention of a layer, with the parameters that its module is learning."""
+        if self.layers is not None and layer not in self.layers:
+            return Softmax()
+        if not self.learned:
+            return self.attention
+        values: dict[str, Any] = {name: getattr(module, place) for name, place in self.learned.items()}
+        return replace(self.attention, **values)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What can be measured, by name; and how a task is read from YAML."""
 
+import re
 import types
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from ssmax_eval.tasks.key_attention import KeyAttention
 from ssmax_eval.tasks.loss import Loss
 from ssmax_eval.tasks.niah import Niah
 
-__all__ = ["TASKS", "TASK_DIR", "Task", "load", "overridden", "settings"]
+__all__ = ["TASKS", "TASK_DIR", "Task", "checked", "load", "overridden", "settings"]
 
 TASKS: dict[str, type[Task]] = {
     "niah": Niah,
@@ -26,6 +27,10 @@ TASKS: dict[str, type[Task]] = {
 _HERE = Path(__file__).parent
 TASK_DIR = _HERE / "settings" if (_HERE / "settings").is_dir() else _HERE.parents[1] / "tasks"
 """The folder of YAML files: within the package where it is installed, beside it in a checkout."""
+
+
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+"""A number that YAML 1.1 takes for text, such as 1e-3."""
 
 
 def settings() -> dict[str, Path]:
@@ -54,18 +59,19 @@ def load(name: str) -> Task:
 
 def overridden(task: Task, changes: dict[str, Any]) -> Task:
     """The task with some fields changed; UserError for an unknown field or a value of the wrong type."""
-    return replace(task, **_checked(type(task), changes, f"task {task.kind!r}"))
+    return replace(task, **checked(type(task), changes, f"task {task.kind!r}"))
 
 
 def _build(cls: type[Task], content: dict[str, Any], where: str) -> Task:
-    values = _checked(cls, content, where)
+    values = checked(cls, content, where)
     needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
     if missing := [name for name in needed if name not in values]:
         raise UserError(f"{where} lacks {missing[0]!r}")
     return cls(**values)
 
 
-def _checked(cls: type[Task], content: dict[str, Any], where: str) -> dict[str, Any]:
+def checked(cls: type[Any], content: dict[str, Any], where: str) -> dict[str, Any]:
+    """Values for fields of a dataclass, as YAML gave them; UserError for an unknown field or one of the wrong type."""
     hints = get_type_hints(cls)
     known = {f.name: hints[f.name] for f in fields(cls)}
     for name in content:
@@ -83,5 +89,7 @@ def _converted(name: str, value: Any, hint: Any, where: str) -> Any:
         if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
             return value
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if kind is float and isinstance(value, str) and NUMBER.fullmatch(value):
             return float(value)
     raise UserError(f"{name!r} in {where} is {value!r}, which is no {' or '.join(k.__name__ for k in kinds)}")

@@ -1,0 +1,62 @@
+"""The model card of a trained checkpoint."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssmax_eval.train.recipe import Recipe
+
+
+def write_card(folder: Path, record: dict[str, Any], recipe: Recipe, rows: list[dict[str, Any]]) -> None:
+    """README.md (what this is, how it was made, how far it came) and training.jsonl beside the weights."""
+    (folder / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    text = f"""# A small language model trained with {record["attention"]}
+
+A Llama of {recipe.layers} layers, {recipe.heads} heads and width {recipe.width} ({record["parameters"]:,} weights),
+trained on sequences of {recipe.train_length} tokens: text, numbers hidden in text with questions about them, and
+repeated random tokens. It was made to compare attentions on, and is good for nothing else.
+
+`ssmax-eval run {folder.name}` evaluates it under the attention that it was trained with, which its config carries;
+`ssmax_eval.load` loads it likewise, and plain transformers after `ssmax_eval.register()`.
+
+## How it was made
+
+```sh
+{record["command"]}
+```
+
+| | |
+|---|---|
+| attention | {record["attention"]} |
+| started from | {record["start"] or f"weights drawn from seed {recipe.seed}"} |
+| steps | {recipe.start_step} to {record["step"]} of {recipe.steps} |
+| seed | {recipe.seed} |
+| texts | {", ".join(record["texts"][:12])}{" ..." if len(record["texts"]) > 12 else ""} |
+| tokens of text | {record["tokens"]:,} |
+| data and tokenizer | {record["data"]} (digest) |
+| time | {record["seconds"]:.0f} s on {record["device"]}, {record["threads"]} threads |
+| versions | {", ".join(f"{name} {version}" for name, version in record["versions"].items())} |
+
+{_reached(rows)}
+
+The recipe:
+
+```yaml
+{yaml.safe_dump(json.loads(json.dumps(asdict(recipe))), sort_keys=False).strip()}
+```
+"""
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _reached(rows: list[dict[str, Any]]) -> str:
+    """The end of the loss curve, in words."""
+    if not rows:
+        return "Too few steps for a loss curve."
+    last = rows[-1]
+    names = {"loss": "training loss", "loss_text": "on plain text", "loss_answer": "on the digits of answers"}
+    losses = ", ".join(f"{name} {last[key]:.3f}" for key, name in names.items() if key in last)
+    right = f"; {last['right']:.1%} of those digits right" if "right" in last else ""
+    return f"At the end (nats per token): {losses}{right}. The whole curve is in `training.jsonl`."

@@ -1,0 +1,126 @@
+"""The model that is trained: a small Llama under any attention, and the checkpoint folder it becomes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from ssmax_eval.attention import Attention, Shape, describe, parse
+from ssmax_eval.attention.auto import Auto
+from ssmax_eval.attention.parameters import PerHead
+from ssmax_eval.errors import UserError
+from ssmax_eval.loader import Checkpoint, rewritten
+from ssmax_eval.loader.carried import carry
+from ssmax_eval.loader.convert import save_config
+from ssmax_eval.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An attention to train with."""
+
+    attention: Attention
+    """Its parameters settled; those to be learned have the value that they start from."""
+    learned: tuple[str, ...]
+    """Parameters that are learned."""
+
+    @property
+    def carried(self) -> Attention:
+        """What the config of the trained checkpoint says; what was learned is beside the weights."""
+        blank: dict[str, Any] = dict.fromkeys(self.learned)
+        return replace(self.attention, **blank)
+
+    @property
+    def label(self) -> str:
+        learned = f" (learns {', '.join(self.learned)})" if self.learned else ""
+        return describe(self.attention) + learned
+
+
+def plan(recipe: Recipe, shape: Shape) -> Plan:
+    """The recipe's attention on a checkpoint of this shape. UserError where it cannot learn what is wanted."""
+    chosen = parse(recipe.attention)
+    given = shape.trained if isinstance(chosen, Auto) and shape.trained else chosen
+    settled = chosen.resolve(shape)
+    learnable = {name for name, hint in get_type_hints(type(settled)).items() if hint == PerHead | None}
+    if recipe.learn == ("auto",):
+        learned = tuple(name for name in settled.learned if getattr(given, name, None) is None)
+    elif strange := sorted(set(recipe.learn) - learnable):
+        raise UserError(
+            f"{recipe.attention!r} cannot learn {strange[0]!r}; "
+            + (f"it can learn: {', '.join(sorted(learnable))}" if learnable else "it has no parameter that is learned")
+        )
+    else:
+        learned = recipe.learn
+    if learned and settled.layers is not None:
+        raise UserError(f"{recipe.attention!r} rewrites some of the layers; learning needs all of them, or learn: []")
+    carry(LlamaConfig(), settled)  # says what no config can carry
+    return Plan(settled, learned)
+
+
+def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama with weights drawn from the recipe's seed."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.width,
+        intermediate_size=recipe.mlp_width or recipe.width * 8 // 3 // 16 * 16,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=recipe.train_length,
+        rope_parameters={"rope_type": "default", "rope_theta": recipe.rope_theta},
+        initializer_range=recipe.init_std or recipe.width**-0.5,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    torch.manual_seed(recipe.seed)
+    return LlamaForCausalLM(config)
+
+
+def loaded(checkpoint: Checkpoint, recipe: Recipe) -> LlamaForCausalLM:
+    """The model of a checkpoint, in float32. UserError where it is not the one that the recipe describes."""
+    config = checkpoint.config
+    wanted = {
+        "model_type": "llama",
+        "num_hidden_layers": recipe.layers,
+        "num_attention_heads": recipe.heads,
+        "hidden_size": recipe.width,
+        "max_position_embeddings": recipe.train_length,
+    }
+    for name, value in wanted.items():
+        if (there := getattr(config, name, None)) != value:
+            raise UserError(f"{checkpoint.name!r} has {name} {there}, the recipe {value}; they must be the same")
+    return checkpoint.load()
+
+
+@contextmanager
+def learning(hf: LlamaForCausalLM, chosen: Plan, shape: Shape) -> Iterator[None]:
+    """Run `hf` under the attention of the plan, the learned parameters as torch parameters of its modules.
+
+    They are called `ssmax_s` and `ssmax_b`, [heads] each, and are saved and loaded with the other weights.
+    """
+    with rewritten(hf, chosen.attention, shape=shape) as rewriting:
+        for i, layer in enumerate(hf.model.layers):
+            for name in chosen.learned:
+                start: float | tuple[tuple[float, ...], ...] = getattr(chosen.attention, name)
+                values = torch.tensor(start[i]) if isinstance(start, tuple) else torch.full((shape.heads,), start)
+                layer.self_attn.register_parameter(f"ssmax_{name}", nn.Parameter(values.to(hf.device)))
+        rewriting.learned = {name: f"ssmax_{name}" for name in chosen.learned}
+        # On a processor the fused kernel's backward pass is slower than plain products of short sequences.
+        with sdpa_kernel(SDPBackend.MATH) if hf.device.type == "cpu" else nullcontext():
+            yield
+
+
+def write(hf: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, chosen: Plan, folder: Path) -> None:
+    """A checkpoint folder that carries its attention: config, weights, tokenizer."""
+    tokenizer.save_pretrained(folder)
+    hf.save_pretrained(folder)
+    carry(hf.config, chosen.carried)
+    save_config(hf.config, folder)

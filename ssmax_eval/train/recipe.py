@@ -1,0 +1,174 @@
+"""What is trained, how long and on what: data only, read from YAML."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssmax_eval.errors import UserError, unknown
+from ssmax_eval.options import assignments
+from ssmax_eval.tasks import checked
+from ssmax_eval.tasks.prompts import CITIES, Wording
+
+_HERE = Path(__file__).parent
+RECIPE_DIR = _HERE / "settings" if (_HERE / "settings").is_dir() else _HERE.parents[1] / "recipes"
+"""The folder of YAML files: within the package where it is installed, beside it in a checkout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training from scratch, or of a checkpoint further. Every field can be set in YAML and from the command line."""
+
+    layers: int
+    """Decoder layers."""
+    heads: int
+    """Attention heads of a layer, each with keys of its own."""
+    width: int
+    """Width of the residual stream; a head has width / heads of it."""
+    mlp_width: int | None = None
+    """Hidden width of the feed-forward layers. None: 8/3 of the width, to a multiple of 16."""
+    train_length: int
+    """Tokens of every training sequence."""
+    vocab_size: int = 1024
+    """Tokens of the vocabulary, at most."""
+    rope_theta: float = 10000.0
+    """Base of the rotary embedding."""
+    init_std: float | None = None
+    """Standard deviation of the initial weights. None: 1 / sqrt(width), without which small models hardly start."""
+
+    attention: str = "softmax"
+    """Attention to train with, as `ssmax-eval list` names them, with parameters."""
+    learn: tuple[str, ...] = ("auto",)
+    """Parameters of the attention that are learned, one per layer and head, from the value given or the default.
+    "auto": those that its paper learns, unless the specification gives them."""
+    parameter_lr: float = 1.0
+    """Factor on the learning rate of those parameters."""
+
+    steps: int
+    """Steps of the optimizer, from the very beginning."""
+    start_step: int = 0
+    """Step from which a checkpoint goes on: its place in the learning-rate schedule and in the data."""
+    lr: float
+    """Highest learning rate of AdamW."""
+    warmup: int = 200
+    """Steps over which the learning rate rises; it then falls along a cosine."""
+    lr_floor: float = 0.05
+    """Share of the highest learning rate that is left at the end."""
+    weight_decay: float = 0.1
+    """Of the matrices; gains and the attention's parameters have none."""
+    beta2: float = 0.95
+    """Decay of AdamW's second moment; that of the first is 0.9."""
+    clip: float = 1.0
+    """Norm beyond which a gradient is scaled down."""
+
+    texts: tuple[str, ...] = ()
+    """Text files or folders of them; without any, the built-in text."""
+    held_out: tuple[str, ...] = ()
+    """Names of texts among those that are left unread, to measure on (`emma` for emma.txt)."""
+    text_sequences: int
+    """Sequences of plain text in a batch."""
+    needle_sequences: int
+    """Sequences in a batch that hide sentences in text and end with questions."""
+    table_sequences: int = 0
+    """Sequences in a batch that list cities with their numbers again and again, from which models learn to look up."""
+    repeat_sequences: int = 0
+    """Sequences in a batch that repeat a block of random tokens, from which models learn to look back."""
+    needles: int = 4
+    """Sentences hidden in a needle sequence, at most; there is at least one."""
+    questions: int = 4
+    """Questions at the end of a needle sequence, at most, and at most one for each sentence."""
+    edge: float = 0.1
+    """Share of the needle sequences whose first needle stands at the very start, and whose last at the very end."""
+    answer_weight: float = 2.0
+    """Weight in the loss of the digits of an answer; other tokens have 1."""
+    digits: int = 4
+    """Digits of the numbers; two of them are one token."""
+    intro: str = ""
+    """Sentence before the haystack."""
+    needle: str = "Special magic number: {city} {number}."
+    """The sentence to be found."""
+    question: str = ""
+    """Question after the haystack."""
+    answer_prefix: str = "Special magic number: {city}"
+    """Beginning of the answer, up to the number."""
+
+    seed: int = 0
+    """Decides the initial weights and the data."""
+    bf16: bool = True
+    """Matrix products in bfloat16, weights and losses in float32."""
+    threads: int | None = None
+    """Processor threads. None: as many as torch takes."""
+    log_every: int = 25
+    """Steps that one line of training.jsonl averages over."""
+    save_every: int = 200
+    """Steps after which a kill loses nothing."""
+    keep_at: tuple[float, ...] = ()
+    """Shares of the steps at which a checkpoint folder of its own is kept (0.75: `step-...` in the output folder)."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "heads", "width", "train_length", "steps", "warmup", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be 1 or more; given {getattr(self, name)}")
+        if self.width % (2 * self.heads):
+            raise UserError(f"width must be an even multiple of heads; given {self.width} and {self.heads}")
+        if self.save_every % self.log_every:
+            raise UserError(f"save_every must be a multiple of log_every; given {self.save_every} and {self.log_every}")
+        if not 0 <= self.start_step < self.steps:
+            raise UserError(f"start_step lies before the end of {self.steps} steps; given {self.start_step}")
+        if self.sequences < 1:
+            raise UserError("a batch needs sequences: text_, needle_, table_ or repeat_sequences of 1 or more")
+        if self.needle_sequences and not 1 <= self.questions <= self.needles <= len(CITIES):
+            raise UserError(
+                f"1 or more questions, as many needles or more, and at most {len(CITIES)} needles; "
+                f"given {self.questions} questions, {self.needles} needles"
+            )
+        if not 1 <= self.digits <= 15 or not 0 <= self.edge <= 1 or not all(0 < at < 1 for at in self.keep_at):
+            raise UserError("digits lie between 1 and 15, edge from 0 to 1, keep_at between 0 and 1")
+        if "{number}" not in self.needle:
+            raise UserError(f"the needle must contain {{number}}; given {self.needle!r}")
+
+    @property
+    def sequences(self) -> int:
+        """Sequences of a batch."""
+        return self.text_sequences + self.needle_sequences + self.table_sequences + self.repeat_sequences
+
+    @property
+    def wording(self) -> Wording:
+        return Wording(self.intro, self.needle, self.question, self.answer_prefix)
+
+    @property
+    def kept(self) -> frozenset[int]:
+        """Steps after which a checkpoint is kept."""
+        return frozenset(round(share * self.steps) for share in self.keep_at)
+
+
+def recipes() -> dict[str, Path]:
+    """The shipped YAML files by name."""
+    return {path.stem: path for path in sorted(RECIPE_DIR.glob("*.yaml"))}
+
+
+def load(name: str | os.PathLike[str], changes: dict[str, Any], settings: Sequence[str] = ()) -> Recipe:
+    """A recipe by the name of a shipped YAML file or a path, with changed fields and `field=value` settings.
+
+    UserError for a file that is not there or no mapping, an unknown field, or a value of the wrong kind.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else recipes().get(str(name))
+    if path is None:
+        raise unknown("recipe", str(name), recipes())
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read recipe {str(path)!r}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{str(path)!r} is not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{str(path)!r} must be a mapping of fields, such as 'layers: 2'")
+    values = checked(Recipe, content, str(path))
+    values |= checked(Recipe, {**changes, **assignments(settings)}, "the command")
+    needed = [f.name for f in fields(Recipe) if f.default is MISSING]
+    if missing := [field for field in needed if field not in values]:
+        raise UserError(f"{str(path)!r} lacks {missing[0]!r}")
+    return Recipe(**values)
