@@ -29,7 +29,7 @@ def test_a_batch_gives_what_single_cells_give(model: ssmax_eval.Model) -> None:
             assert one.cell == cell
             for name, column in {**one.rows, **{k: [v] for k, v in one.values.items()}}.items():
                 other = alone.rows.get(name, [alone.values.get(name)])
-                assert column == (pytest.approx(other, abs=1e-5) if isinstance(other[0], float) else other)
+                assert column == (pytest.approx(other, abs=1e-4) if isinstance(other[0], float) else other)
 
 
 @pytest.mark.parametrize("kind", [Niah, KeyAttention])

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Trains the reference checkpoints, one after the other: about two hours on one processor core. Run it from a folder
+# with `novels/`, the texts to train on (Mansfield Park, Northanger Abbey, Persuasion, Sense and Sensibility; Emma and
+# Pride and Prejudice are kept for measuring). A training that was stopped goes on, one that is done is left alone.
+set -e
+train() { name=$1; shift; ssmax-eval train cpu --text novels -o "checkpoints/$name" "$@"; }
+
+for seed in 0 1 2; do
+  train softmax-seed$seed --attention softmax --seed $seed --set keep_at=[0.75]
+  train ssmax-seed$seed --attention ssmax --seed $seed
+  train lssar-seed$seed --attention lssar:p=15 --seed $seed
+done
+train lssa-seed0 --attention lssa --seed 0
+train lssar-p3-seed0 --attention lssar:p=3 --seed 0
+train ssmax-bias-seed0 --attention ssmax --set learn=[s,b] --seed 0
+train ssmax-s1-seed0 --attention ssmax:s=1 --seed 0
+# Softmax until three quarters of the training, or until its end and a tenth more; SSMax from there.
+train ssmax-late-seed0 --attention ssmax --from checkpoints/softmax-seed0/step-1875 --set start_step=1875 --seed 0
+train ssmax-after-seed0 --attention ssmax --from checkpoints/softmax-seed0 \
+  --set steps=2750 --set start_step=2500 --seed 0
