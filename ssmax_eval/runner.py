@@ -110,34 +110,14 @@ def measure(
     with store.writer(run.name, run.description, session) as writer:
         there = {c for c, m in writer.cells.items() if not (retry_failed and m.error is not None)}
         todo = [cell for cell in run.task.cells() if cell not in there]
-        chunk_before = model.prefill_chunk
-        shrunk: dict[str, dict[str, int]] = {}
+        chunk_before, shrunk = model.prefill_chunk, dict[str, dict[str, int]]()
         try:
             for length in dict.fromkeys(cell.context_length for cell in todo):
-                left = [cell for cell in todo if cell.context_length == length]
+                cells = [cell for cell in todo if cell.context_length == length]
                 size = batch_size if isinstance(batch_size, int) else batch_size.get(length, 1)
-                while left:
-                    batch = next(run.task.batches(left, size)) if size else left[:1]
-                    started, full = time.perf_counter(), False
-                    try:
-                        for measurement in _attempt(bound, batch):
-                            writer.append(measurement)
-                            progress(measurement)
-                            left.remove(measurement.cell)
-                    except _FullError:
-                        full = True
-                    if not full:
-                        continue
-                    torch.cuda.empty_cache()  # past the except block, whose traceback keeps the tensors of the attempt
-                    if len(batch) > 1:
-                        size = min(size, len(batch)) // 2  # 0: even what a task never parts, cell by cell
-                        shrunk.setdefault(str(length), {})["batch_size"] = max(size, 1)
-                    elif (chunk := _halved_chunk(model, length)) is not None:
-                        shrunk.setdefault(str(length), {})["prefill_chunk"] = chunk
-                    else:
-                        failed = Measurement(left.pop(0), error="out of memory", seconds=time.perf_counter() - started)
-                        writer.append(failed)
-                        progress(failed)
+                for measurement in _fitting(run.task, bound, model, cells, size, shrunk):
+                    writer.append(measurement)
+                    progress(measurement)
         finally:
             model.prefill_chunk = chunk_before
             if shrunk:
@@ -147,6 +127,36 @@ def measure(
 
 class _FullError(Exception):
     """Cells did not fit into memory together."""
+
+
+def _fitting(
+    task: Task, bound: Measure, model: Model, cells: Sequence[Cell], size: int, shrunk: dict[str, dict[str, int]]
+) -> Iterator[Measurement]:
+    """Measure cells of one context length, `size` together; fewer, then in shorter chunks, as memory runs out.
+
+    What had to be smaller is noted in `shrunk`, by context length.
+    """
+    left = list(cells)
+    length = str(cells[0].context_length)
+    while left:
+        batch = next(task.batches(left, size)) if size else left[:1]
+        started, full = time.perf_counter(), False
+        try:
+            for measurement in _attempt(bound, batch):
+                left.remove(measurement.cell)
+                yield measurement
+        except _FullError:
+            full = True
+        if not full:
+            continue
+        torch.cuda.empty_cache()  # past the except block, whose traceback keeps the tensors of the attempt
+        if len(batch) > 1:
+            size = min(size, len(batch)) // 2  # 0: even what a task never parts, cell by cell
+            shrunk.setdefault(length, {})["batch_size"] = max(size, 1)
+        elif (chunk := _halved_chunk(model, batch[0].context_length)) is not None:
+            shrunk.setdefault(length, {})["prefill_chunk"] = chunk
+        else:
+            yield Measurement(left.pop(0), error="out of memory", seconds=time.perf_counter() - started)
 
 
 def _attempt(bound: Measure, cells: Sequence[Cell]) -> Iterator[Measurement]:
