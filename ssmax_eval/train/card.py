@@ -17,7 +17,7 @@ def write_card(folder: Path, record: dict[str, Any], recipe: Recipe, rows: list[
 
 A Llama of {recipe.layers} layers, {recipe.heads} heads and width {recipe.width} ({record["parameters"]:,} weights),
 trained on sequences of {recipe.train_length} tokens: text, numbers hidden in text with questions about them, and
-repeated random tokens. It was made to compare attentions on, and is good for nothing else.
+tables of numbers to look up. It was made to compare attentions on, and is good for nothing else.
 
 `ssmax-eval run {folder.name}` evaluates it under the attention that it was trained with, which its config carries;
 `ssmax_eval.load` loads it likewise, and plain transformers after `ssmax_eval.register()`.
