@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 import ssmax_eval
 from ssmax_eval.attention import LSSAR, Softmax, SSMax
@@ -44,6 +45,17 @@ def test_it_learns_and_says_how(trained: Path, capsys: pytest.CaptureFixture[str
     assert not train(replace(recipe, attention="ssmax", keep_at=(0.5,), parameter_lr=5.0), trained)
     assert "is trained already" in capsys.readouterr().out
     assert (trained / "model.safetensors").read_bytes() == before
+
+
+def test_plain_transformers_runs_what_was_learned(trained: Path) -> None:
+    ssmax_eval.register()
+    ids = torch.arange(60)[None] * 7 % 500
+    with torch.no_grad():
+        plain = AutoModelForCausalLM.from_pretrained(trained)(input_ids=ids, use_cache=False).logits
+        model = ssmax_eval.load(str(trained))
+        torch.testing.assert_close(plain, model.hf(input_ids=ids, use_cache=False).logits, rtol=1e-5, atol=1e-5)
+        with ssmax_eval.rewritten(model.hf, "softmax"):
+            assert (model.hf(input_ids=ids, use_cache=False).logits - plain).abs().max() > 1e-3
 
 
 def test_learned_s_comes_back(trained: Path, recipe: Recipe) -> None:
