@@ -171,7 +171,9 @@ def scores(query: Tensor, key: Tensor, scaling: float) -> Tensor:
     batch, heads, rows, width = query.shape
     groups = key.shape[1]
     folded = query.reshape(batch, groups, heads // groups * rows, width)
-    return (folded @ key.transpose(-1, -2)).mul_(scaling).view(batch, heads, rows, key.shape[2])
+    with torch.autocast(query.device.type, enabled=False):
+        z = folded @ key.transpose(-1, -2)
+    return z.mul_(scaling).view(batch, heads, rows, key.shape[2])
 
 
 def weighted_sum(weights: Tensor, value: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.tasks.prompts import CITIES
 from ssmax_eval.train.recipe import Recipe
 
-TEXT, ANSWER, REST, FREE = range(4)
-"""What a token is: plain text; a digit of an answer; anything else; random, which nobody can predict."""
+TEXT, ANSWER, LOOKUP, REST, FREE = range(5)
+"""What a token is: plain text; a digit of an answer; a digit of a table that was there before; anything else;
+random, which nobody can predict."""
 
 Ids = NDArray[np.int64]
 TRIES = 1000
@@ -70,9 +71,10 @@ class Data(Dataset[dict[str, Tensor]]):
         """Those where a text may end and a line's end follow."""
         sentences = np.flatnonzero(self.words[1:] & ends[self.tokens[:-1]]) + 1
         paragraphs = np.flatnonzero(newline[:-2] & newline[1:-1] & ~newline[2:])
-        self.starts = {True: sentences, False: paragraphs}
-        """Where a haystack may begin: with a needle before it, and (with the empty line before it) without."""
+        self.starts = {True: sentences, False: paragraphs if recipe.intro else paragraphs + 2}
+        """Where a haystack may begin: with a needle before it, and without (after an intro, with an empty line)."""
         self.needles, self.questions = zip(*map(self._sentences, CITIES), strict=True)
+        self.cities = [self._encode(f" {city}") for city in CITIES]
         self.between = self._encode("\n\n" + recipe.needle)[:2]
         self.head = self._encode(recipe.intro) if recipe.intro else []
 
@@ -84,6 +86,7 @@ class Data(Dataset[dict[str, Tensor]]):
         draw = np.random.default_rng((recipe.seed, recipe.start_step + i))
         rows = [self.text(draw) for _ in range(recipe.text_sequences)]
         rows += [self.hidden(draw) for _ in range(recipe.needle_sequences)]
+        rows += [self.table(draw) for _ in range(recipe.table_sequences)]
         rows += [self.repeated(draw) for _ in range(recipe.repeat_sequences)]
         ids, kinds = (np.stack(part) for part in zip(*rows, strict=True))
         return {"input_ids": torch.from_numpy(ids), "kinds": torch.from_numpy(kinds)}
@@ -108,22 +111,40 @@ class Data(Dataset[dict[str, Tensor]]):
         kinds[: len(block)] = FREE
         return np.resize(block, length), kinds
 
+    def table(self, draw: np.random.Generator) -> tuple[Ids, NDArray[np.uint8]]:
+        """Cities and their numbers, again and again in any order: the densest text to learn looking up from."""
+        length = self.recipe.train_length
+        cities = draw.choice(len(CITIES), draw.integers(3, 14), replace=False)
+        numbers = [self._number(n, spaced=True) for n in self._drawn(draw, len(cities))]
+        stop = self._encode(".")
+        tokens: list[int] = []
+        kinds: list[int] = []
+        seen: set[int] = set()
+        while len(tokens) < length:
+            i = int(draw.integers(len(cities)))
+            tokens += self.cities[cities[i]] + numbers[i] + stop
+            kinds += [REST] * len(self.cities[cities[i]]) + [LOOKUP if i in seen else FREE] * len(numbers[i])
+            kinds += [REST] * len(stop)
+            seen.add(i)
+        return np.array(tokens[:length]), np.array(kinds[:length], np.uint8)
+
     def hidden(self, draw: np.random.Generator) -> tuple[Ids, NDArray[np.uint8]]:
         """Needles in text, then questions with their answers, as the plain prompt of a needle task has them."""
         recipe = self.recipe
-        cities = draw.choice(len(CITIES), recipe.needles, replace=False)
-        low, high = 10 ** (recipe.digits - 1), 10**recipe.digits
-        numbers = [self._number(str(n)) for n in draw.integers(low, high, recipe.needles)]
-        asked = draw.permutation(recipe.needles)[: draw.integers(1, recipe.questions + 1)]
+        cities = draw.choice(len(CITIES), draw.integers(1, recipe.needles + 1), replace=False)
+        numbers = self._drawn(draw, len(cities))
+        asked = draw.permutation(len(cities))[: draw.integers(1, recipe.questions + 1)]
         first, last = draw.random(2) < recipe.edge
-        needles = [_filled(self.needles[c], n) for c, n in zip(cities, numbers, strict=True)]
+        needles = [self._filled(self.needles[c], n) for c, n in zip(cities, numbers, strict=True)]
         tail: list[int] = []
         answers: list[int] = []
         for i in asked:
+            answer = self._number(numbers[i], spaced=True)
             tail += self.questions[cities[i]]
-            answers += range(len(tail), len(tail) + len(numbers[i]))
-            tail += numbers[i]
-        begin = [*self.head, *self.between, *needles.pop(0)[1]] if first else self.head
+            answers += range(len(tail), len(tail) + len(answer))
+            tail += answer
+        before = self.between if recipe.intro else []
+        begin = [*self.head, *before, *needles.pop(0)[1]] if first else self.head
         end = [*self.between, *needles.pop()[1]] if last and needles else []
         inside = [spaced for spaced, _ in needles]
         room = recipe.train_length - len(begin) - len(end) - len(tail) - sum(map(len, inside))
@@ -150,29 +171,34 @@ class Data(Dataset[dict[str, Tensor]]):
             "needles or questions, a longer train_length, or texts with sentences and paragraphs would work"
         )
 
-    def _sentences(self, city: str) -> tuple[tuple[list[list[int]], list[list[int]]], list[int]]:
-        """Tokens of a city's needle, after a space and without, in parts between which its number stands; and of the
-        question with the answer up to the number."""
+    def _sentences(self, city: str) -> tuple[tuple[list[str], list[str]], list[int]]:
+        """A city's needle, after a space and without, in parts between which its number stands; and the tokens of
+        the question with the answer up to the number."""
         w = self.recipe.wording
         needle = w.needle.replace("{city}", city)
-        question = f"\n\n{w.question}\n{w.answer_prefix} ".replace("{city}", city)
-        spaced, plain = ([self._encode(part) for part in text.split("{number}")] for text in (f" {needle}", needle))
-        return (spaced, plain), self._encode(question)
+        question = "\n".join(["\n\n" + w.question if w.question else "", w.answer_prefix]).replace("{city}", city)
+        return (f" {needle}".split("{number}"), needle.split("{number}")), self._encode(question)
 
-    def _number(self, number: str) -> list[int]:
+    def _filled(self, needle: tuple[list[str], list[str]], number: str) -> tuple[list[int], list[int]]:
+        """Tokens of both forms of a needle, with the number in its place."""
+        forms = []
+        for parts in needle:
+            form = self._encode(parts[0].removesuffix(" "))
+            for before, after in pairwise(parts):
+                form += self._number(number, spaced=before.endswith(" ")) + self._encode(after.removesuffix(" "))
+            forms.append(form)
+        return forms[0], forms[1]
+
+    def _drawn(self, draw: np.random.Generator, count: int) -> list[str]:
+        low, high = 10 ** (self.recipe.digits - 1), 10**self.recipe.digits
+        return [str(n) for n in draw.integers(low, high, count)]
+
+    def _number(self, number: str, *, spaced: bool) -> list[int]:
+        """Tokens of a number; a space before it belongs to its first two digits."""
         pairs = [number[i : i + 2] for i in range(0, len(number), 2)]
+        if spaced:
+            pairs[0] = f"Ġ{pairs[0]}"
         return list(self.tokenizer.convert_tokens_to_ids(pairs))
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-def _filled(sentence: tuple[list[list[int]], list[list[int]]], number: list[int]) -> tuple[list[int], list[int]]:
-    """Both forms of a needle, with the number in its place."""
-    forms = []
-    for parts in sentence:
-        form = list(parts[0])
-        for part in parts[1:]:
-            form += number + part
-        forms.append(form)
-    return forms[0], forms[1]

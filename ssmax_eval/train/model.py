@@ -1,13 +1,14 @@
 """The model that is trained: a small Llama under any attention, and the checkpoint folder it becomes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ssmax_eval.attention import Attention, Shape, describe, parse
@@ -112,7 +113,9 @@ def learning(hf: LlamaForCausalLM, chosen: Plan, shape: Shape) -> Iterator[None]
                 values = torch.tensor(start[i]) if isinstance(start, tuple) else torch.full((shape.heads,), start)
                 layer.self_attn.register_parameter(f"ssmax_{name}", nn.Parameter(values.to(hf.device)))
         rewriting.learned = {name: f"ssmax_{name}" for name in chosen.learned}
-        yield
+        # On a processor the fused kernel's backward pass is slower than plain products of short sequences.
+        with sdpa_kernel(SDPBackend.MATH) if hf.device.type == "cpu" else nullcontext():
+            yield
 
 
 def write(hf: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, chosen: Plan, folder: Path) -> None:

@@ -72,12 +72,14 @@ class Recipe:
     """Sequences of plain text in a batch."""
     needle_sequences: int
     """Sequences in a batch that hide sentences in text and end with questions."""
+    table_sequences: int = 0
+    """Sequences in a batch that list cities with their numbers again and again, from which models learn to look up."""
     repeat_sequences: int = 0
     """Sequences in a batch that repeat a block of random tokens, from which models learn to look back."""
-    needles: int = 6
-    """Sentences hidden in a needle sequence."""
+    needles: int = 4
+    """Sentences hidden in a needle sequence, at most; there is at least one."""
     questions: int = 4
-    """Questions at the end of a needle sequence, at most; there is at least one."""
+    """Questions at the end of a needle sequence, at most, and at most one for each sentence."""
     edge: float = 0.1
     """Share of the needle sequences whose first needle stands at the very start, and whose last at the very end."""
     answer_weight: float = 2.0
@@ -86,15 +88,17 @@ class Recipe:
     """Digits of the numbers; two of them are one token."""
     intro: str = ""
     """Sentence before the haystack."""
-    needle: str = "The special magic number for {city} is {number}."
+    needle: str = "Special magic number: {city} {number}."
     """The sentence to be found."""
-    question: str = "What is the special magic number for {city}?"
+    question: str = ""
     """Question after the haystack."""
-    answer_prefix: str = "The special magic number for {city} is"
+    answer_prefix: str = "Special magic number: {city}"
     """Beginning of the answer, up to the number."""
 
     seed: int = 0
     """Decides the initial weights and the data."""
+    bf16: bool = True
+    """Matrix products in bfloat16, weights and losses in float32."""
     threads: int | None = None
     """Processor threads. None: as many as torch takes."""
     log_every: int = 25
@@ -115,7 +119,9 @@ class Recipe:
         if not 0 <= self.start_step < self.steps:
             raise UserError(f"start_step lies before the end of {self.steps} steps; given {self.start_step}")
         if self.sequences < 1:
-            raise UserError("a batch needs sequences: text_sequences, needle_sequences or repeat_sequences")
+            raise UserError(
+                "a batch needs sequences: text_sequences, needle_sequences, table_sequences or repeat_sequences"
+            )
         if self.needle_sequences and not 1 <= self.questions <= self.needles <= len(CITIES):
             raise UserError(
                 f"1 or more questions, as many needles or more, and at most {len(CITIES)} needles; "
@@ -129,7 +135,7 @@ class Recipe:
     @property
     def sequences(self) -> int:
         """Sequences of a batch."""
-        return self.text_sequences + self.needle_sequences + self.repeat_sequences
+        return self.text_sequences + self.needle_sequences + self.table_sequences + self.repeat_sequences
 
     @property
     def wording(self) -> Wording:

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 from ssmax_eval.errors import UserError
 from ssmax_eval.tasks.prompts import CITIES, Wording
 
-PAIRS = tuple(f"{i:02}" for i in range(100))
-"""Digits are split in pairs, each of which is one token."""
+PAIRS = tuple(f"{space}{i:02}" for space in ("", "Ġ") for i in range(100))
+"""Digits are split in pairs, each of which is one token, with a space before it or without."""
 
 
 def make_tokenizer(texts: Sequence[str], wording: Wording, vocab_size: int) -> PreTrainedTokenizerFast:
@@ -22,7 +22,7 @@ def make_tokenizer(texts: Sequence[str], wording: Wording, vocab_size: int) -> P
     of them, so that they take nothing from the merges. No special tokens. UserError when the vocabulary has no room.
     """
     splits = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r"\d{1,2}"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [pre_tokenizers.Split(Regex(r" ?\d{1,2}"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     sentences = (wording.intro, wording.needle, wording.question, wording.answer_prefix)
     whole = dict.fromkeys(PAIRS)

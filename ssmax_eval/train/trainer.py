@@ -22,7 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from ssmax_eval.train.data import ANSWER, FREE, TEXT, Data
+from ssmax_eval.train.data import ANSWER, FREE, LOOKUP, TEXT, Data
 from ssmax_eval.train.recipe import Recipe
 
 PROGRESS = "trainer"
@@ -51,7 +51,7 @@ def arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
         report_to="none",
         disable_tqdm=True,
         use_cpu=not gpu,
-        bf16=gpu,
+        bf16=recipe.bf16,
         seed=recipe.seed,
     )
     made._n_gpu = min(made.n_gpu, 1)
@@ -66,9 +66,9 @@ class LMTrainer(Trainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         self.add_callback(_Keeping(recipe, keep))
         self.recipe, self.curve = recipe, folder / CURVE
-        self.weights = torch.ones(4, device=self.args.device)
-        self.weights[ANSWER], self.weights[FREE] = recipe.answer_weight, 0.0
-        self.seen = torch.zeros(3, 4, device=self.args.device)
+        self.weights = torch.ones(5, device=self.args.device)
+        self.weights[[ANSWER, LOOKUP]], self.weights[FREE] = recipe.answer_weight, 0.0
+        self.seen = torch.zeros(3, 5, device=self.args.device)
         self.before, self.resumed_at = 0.0, 0
         self.started, self.said = time.monotonic(), -math.inf
 
@@ -142,6 +142,8 @@ class LMTrainer(Trainer):  # type: ignore[misc]
         if counts[ANSWER]:
             row["loss_answer"] = float(losses[ANSWER] / counts[ANSWER])
             row["right"] = float(right[ANSWER] / counts[ANSWER])
+        if counts[LOOKUP]:
+            row["loss_lookup"] = float(losses[LOOKUP] / counts[LOOKUP])
         row |= {"grad_norm": logs.get("grad_norm"), "lr": logs["learning_rate"], "seconds": self.seconds}
         row = {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
         with self.curve.open("a", encoding="utf-8") as file:
