@@ -240,6 +240,20 @@ def train(recipe: str, settings: tuple[str, ...], output: str, start: str | None
 
 
 @main.command()
+@click.argument("store")
+@click.option("--checkpoints", default="checkpoints", show_default=True, help="Folder of the trained checkpoints.")
+@click.option("-o", "--output", default="results", show_default=True, help="Folder for README.md and figures/.")
+def claims(store: str, checkpoints: str, output: str) -> None:
+    """Hold the papers' claims against STORE, runs of checkpoints trained alike: a table with verdicts, and figures.
+
+    Example:  ssmax-eval claims results/reference --checkpoints checkpoints -o results
+    """
+    from ssmax_eval.claims import write_claims
+
+    click.echo(write_claims(store, checkpoints, output)[0])
+
+
+@main.command()
 @click.option("-o", "--output", default="demo", show_default=True, help="Folder for the runs and the report.")
 def demo(output: str) -> None:
     """Evaluate SmolLM2-135M-Instruct under softmax and SSMax, small, and draw the report (about five minutes).
