@@ -59,8 +59,7 @@ def of_families(frame: pd.DataFrame, trained: Sequence[Trained]) -> pd.DataFrame
         )
     names = rows["checkpoint"].astype("str")
     rows = rows.assign(
-        rope=rows["rope"].astype("str"),
-        family=names.map({n: t.family for n, t in made.items()}),
+        family=names.map({n: t.family for n, t in made.items()}).astype("category"),
         seed=names.map({n: t.seed for n, t in made.items()}),
     )
     runs = rows.drop_duplicates("run")[["run", "checkpoint", "rope", "task"]].astype("str")
@@ -69,9 +68,9 @@ def of_families(frame: pd.DataFrame, trained: Sequence[Trained]) -> pd.DataFrame
             f"{' and '.join(twice['run'][:2])} are two runs of one checkpoint and task; keep one in the store"
         )
     families = ordered(rows["family"])
-    series = pd.Categorical(rows["family"].map(label), [label(name) for name in families], ordered=True)
+    series = pd.Categorical(rows["family"].astype("str").map(label), [label(name) for name in families], ordered=True)
     # A colour is an attention in every figure of the report; here it is a family.
-    return rows.assign(series=series, attention=series.astype("str"))
+    return rows.assign(series=series, attention=series)
 
 
 def for_drawing(rows: pd.DataFrame) -> pd.DataFrame:

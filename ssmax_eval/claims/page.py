@@ -131,11 +131,11 @@ def _about(evidence: Evidence, found: Sequence[Outcome]) -> str:
     tested = sorted(set(evidence.rows["source"].dropna().astype("str"))) if "source" in evidence.rows else []
     kept_out = "; no training had any of these texts" if tested and not read & set(tested) else ""
     return (
-        f"{len(trained)} small Llamas in {len(families)} variants, which differ in their attention only "
+        f"{_many(len(trained), 'small Llama')} in {_many(len(families), 'variant')}, which differ in attention only "
         f"({recipe['layers']} layers, {recipe['heads']} heads, width {recipe['width']}, "
         f"{record['parameters']:,} weights), were trained on sequences of {recipe['train_length']} tokens: text, "
         f"numbers hidden in it, and tables to look up in. A whole training is {recipe['steps']:,} steps, {time} on "
-        f"{record.get('device', 'cpu')} with {record['threads']} thread{'s' * (record['threads'] > 1)}. They were "
+        f"{record.get('device', 'cpu')} with {_many(record['threads'], 'thread')}. They were "
         f"evaluated far beyond that length; the loss on {', '.join(tested) or 'no text yet'}{kept_out}.\n\n"
         f"**Verdicts on {len(found)} claims: {said}.**\n\n"
         "What this can show is limited. The models are hundreds of times smaller than the papers', are trained on "
@@ -178,6 +178,10 @@ def _trainings(trained: Sequence[Trained]) -> str:
             f"{minutes:.1f} | {ends[0]:.3f} | {ends[1]:.0%} |"
         )
     return "\n".join(lines)
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def _shown(path: str | os.PathLike[str]) -> str:
