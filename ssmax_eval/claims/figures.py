@@ -68,10 +68,10 @@ def overview(rows: pd.DataFrame, rope: str) -> Figure:
     figure.colorbar(mesh, ax=grid, label="needles found (share)", fraction=0.03, pad=0.015, aspect=18)
     below = figure.add_subplot(layout[1, :])
     table = tables.loss_by_position(losses).query("position >= @FIRST")
-    _lines(below, losses, table, "position", markers=False)
+    _lines(below, rows, table, "position", markers=False)
     below.set(xlabel=f"position in the document (multiples of the training length, {n} tokens)")
     below.set_ylabel("loss (nats per token)")
-    _legend(figure, losses, table, axes.mark_training(below, losses), markers=False)
+    _legend(figure, rows, table, axes.mark_training(below, losses), markers=False)
     return figure
 
 
@@ -122,33 +122,35 @@ def _by_length(rows: pd.DataFrame, task: str, table: Callable[[pd.DataFrame], pd
             continue
     if not parts:
         raise UserError(f"nothing was measured of task '{task}'")
+    drawn: list[pd.DataFrame] = []
     figure, grid = axes.panels(len(parts), 0.42 * axes.width(), across=2, sharey=True)
     for ax, (rope, part) in zip(grid, parts, strict=True):
         points = table(part).dropna(subset="mean")
-        _lines(ax, part, points, "context_length", markers=True)
+        drawn.append(points)
+        _lines(ax, rows, points, "context_length", markers=True)
         ax.set_title(ROPES[rope], loc="left")
         ax.set_xlabel("context length (multiples of the training length)")
         trained = axes.mark_training(ax, part)
     grid[0].set_ylabel(label)
-    whole = max((part for _, part in parts), key=lambda part: part["series"].nunique())
-    _legend(figure, whole, whole, trained, markers=True)
+    _legend(figure, rows, pd.concat([points.astype({"series": "str"}) for points in drawn]), trained, markers=True)
     return figure
 
 
-def _lines(ax: Axes, part: pd.DataFrame, table: pd.DataFrame, x: str, *, markers: bool) -> None:
-    for name, look in looks(part).items():
+def _lines(ax: Axes, rows: pd.DataFrame, table: pd.DataFrame, x: str, *, markers: bool) -> None:
+    """Draw the series of a table, with the looks that they have among all rows."""
+    for name, look in looks(rows).items():
         if (table["series"] == name).any():
             axes.line(ax, table[table["series"] == name], x, look, markers=markers)
-    trained = float(part["train_length"].iloc[0])
+    trained = float(rows["train_length"].iloc[0])
     axes.token_axis(ax, table[x], ticks=markers)
     if table[x].max() > 32 * trained:  # too many octaves to mark each
         ax.xaxis.set_major_locator(FixedLocator([trained * 4.0**k for k in range(-2, 5)]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _multiple(value, trained)))
 
 
-def _legend(figure: Figure, part: pd.DataFrame, table: pd.DataFrame, extra: list[Any], *, markers: bool) -> None:
-    names = [name for name in looks(part) if (table["series"] == name).any()]
-    axes.legend(figure, part, names, markers=markers, extra=extra)
+def _legend(figure: Figure, rows: pd.DataFrame, table: pd.DataFrame, extra: list[Any], *, markers: bool) -> None:
+    names = [name for name in looks(rows) if (table["series"] == name).any()]
+    axes.legend(figure, rows, names, markers=markers, extra=extra)
 
 
 def _multiple(length: float, trained: float) -> str:

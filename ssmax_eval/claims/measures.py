@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pandas as pd
 from ssmax_eval.claims.families import for_drawing
 from ssmax_eval.claims.trained import Trained
 
+NOTHING = pd.Series(dtype="float64")
 LAST_PART = 0.1
 """The training loss is that of the last tenth of the steps."""
 
@@ -25,6 +27,13 @@ class Evidence:
     trained: Sequence[Trained]
     runs: Mapping[str, Mapping[str, Any]]
     """What is on record for each run, as from `read_runs`."""
+
+    @cached_property
+    def parts(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """The finished rows of each task, family and RoPE, with the columns that the task has."""
+        finished = self.rows[self.rows["status"] == "ok"]
+        groups = finished.groupby(["task", "family", "rope"], observed=True)
+        return {(str(t), str(f), str(r)): part.dropna(axis="columns", how="all") for (t, f, r), part in groups}
 
     @property
     def train_length(self) -> int:
@@ -57,7 +66,7 @@ class TrainingLoss:
     def values(self, evidence: Evidence, family: str) -> pd.Series:
         parts = {t.seed: t.curve.set_index("step")["loss_text"] for t in evidence.trained if t.family == family}
         parts = {seed: curve[curve.index > (1 - LAST_PART) * curve.index.max()] for seed, curve in parts.items()}
-        return pd.concat(parts, names=["seed"]) if parts else pd.Series(dtype="float64")
+        return pd.concat(parts, names=["seed"]) if parts else NOTHING
 
     def commands(self, evidence: Evidence, family: str) -> list[str]:
         return [t.record["command"] for t in evidence.trained if t.family == family]
@@ -71,14 +80,13 @@ class _Measured:
 
     task = ""
 
-    def rows(self, evidence: Evidence, family: str) -> pd.DataFrame:
-        """The finished rows of the task."""
-        rows = evidence.rows
-        wanted = (rows["task"] == self.task) & (rows["family"] == family) & (rows["rope"] == self.rope)
-        return rows[wanted & (rows["status"] == "ok")]
+    def rows(self, evidence: Evidence, family: str) -> pd.DataFrame | None:
+        """The finished rows of the task; None where there are none."""
+        return evidence.parts.get((self.task, family, self.rope))
 
     def commands(self, evidence: Evidence, family: str) -> list[str]:
-        sessions = [evidence.runs[name]["sessions"] for name in self.rows(evidence, family)["run"].unique()]
+        rows = self.rows(evidence, family)
+        sessions = [] if rows is None else [evidence.runs[name]["sessions"] for name in rows["run"].unique()]
         return [shlex.join(session["command"]) for group in sessions for session in group[-1:]]
 
 
@@ -96,6 +104,8 @@ class Loss(_Measured):
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
         rows = self.rows(evidence, family)
+        if rows is None:
+            return NOTHING
         rows = rows[rows["position"].between(self.first, self.last)]
         table = rows.groupby(["seed", "source", "document"], observed=True)["nll"].agg(["mean", "count"])
         return table["mean"][table["count"] == self.last - self.first + 1]
@@ -113,6 +123,8 @@ class Found(_Measured):
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
         rows = self.rows(evidence, family)
+        if rows is None:
+            return NOTHING
         rows = rows[rows["context_length"] == self.length]
         return rows.set_index(["seed", "depth", "trial"])["score"].astype("float64")
 
@@ -132,8 +144,8 @@ class NeedleWeight(_Measured):
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
         rows = self.rows(evidence, family)
-        if rows.empty:
-            return pd.Series(dtype="float64")
+        if rows is None:
+            return NOTHING
         kept = rows.assign(asked=rows["trial"])
         best = for_drawing(kept[kept["position"] == kept["answer_position"]])
         best = best[(best["head"] == 0) & (best["context_length"] == self.length)]
