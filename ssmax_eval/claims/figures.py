@@ -71,6 +71,9 @@ def overview(rows: pd.DataFrame, rope: str) -> Figure:
     _lines(below, rows, table, "position", markers=False)
     below.set(xlabel=f"position in the document (multiples of the training length, {n} tokens)")
     below.set_ylabel("loss (nats per token)")
+    # The band of the first few positions is too wide to decide how much is shown.
+    low, high = table["mean"].min(), table["mean"].max()
+    below.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
     _legend(figure, rows, table, axes.mark_training(below, losses), markers=False)
     return figure
 

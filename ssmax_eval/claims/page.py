@@ -41,7 +41,8 @@ CAPTIONS = {
     "learned-factors": "The factor s log n + b that SSMax learned for every head, against the number of keys n. "
     "Dashed: log n / mean(log n), which a softmax model gets when it is rewritten. Dotted: 1, softmax.",
     "training": "Trainings by step, each averaged over ten logged steps; mean over the seeds, and a band from the "
-    "lowest seed to the highest. Right: SSMax minus softmax on the same batches.",
+    "lowest seed to the highest. Middle: in the training mix, which is harder than the needle "
+    "test. Right: SSMax minus softmax on the same batches.",
 }
 """What each figure shows, by file name, in the page's order."""
 
@@ -129,7 +130,7 @@ def _about(evidence: Evidence, found: Sequence[Outcome]) -> str:
     time = f"about {sum(minutes) / len(minutes):.0f} minutes" if minutes else "minutes"
     read = {text for t in trained for text in t.record["texts"]}
     tested = sorted(set(evidence.rows["source"].dropna().astype("str"))) if "source" in evidence.rows else []
-    kept_out = "; no training had any of these texts" if tested and not read & set(tested) else ""
+    kept_out = ", which no training had" if tested and not read & set(tested) else ""
     return (
         f"{_many(len(trained), 'small Llama')} in {_many(len(families), 'variant')}, which differ in attention only "
         f"({recipe['layers']} layers, {recipe['heads']} heads, width {recipe['width']}, "
@@ -163,7 +164,7 @@ def _picture(name: str) -> str:
 
 
 def _trainings(trained: Sequence[Trained]) -> str:
-    lines = ["| variant | attention | seeds | steps | minutes each | loss on text at the end | digits right |"]
+    lines = ["| variant | attention | seeds | steps | minutes each | loss on text at the end | answer tokens right |"]
     lines.append("|---|---|---|---|---|---|---|")
     for family in ordered(t.family for t in trained):
         mine = [t for t in trained if t.family == family]

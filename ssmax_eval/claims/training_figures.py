@@ -23,7 +23,7 @@ LAYERS = (COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[3])
 
 
 def training_curves(trained: Sequence[Trained]) -> Figure:
-    """Draw loss on text and digits right by step, and SSMax's loss minus softmax's on the same batches.
+    """Draw by step the loss on text, the share of answer tokens right, and SSMax's loss minus softmax's.
 
     Means over the seeds of a family, with a band from the lowest to the highest seed.
     """
@@ -39,7 +39,7 @@ def training_curves(trained: Sequence[Trained]) -> Figure:
     grid[2].axhline(0, color="#555555", linewidth=0.8)
     grid[0].set_ylim(top=min(5.0, grid[0].get_ylim()[1]))
     grid[1].set_ylim(-0.03, 1.03)
-    titles = ("loss on text (nats per token)", "digits of answers right (share)", "SSMax − softmax, text (nats)")
+    titles = ("loss on text (nats per token)", "answer tokens right (share)", "SSMax − softmax, text (nats)")
     for ax, title in zip(grid, titles, strict=True):
         ax.set_title(title, loc="left")
         ax.set_xlabel("training step")
