@@ -10,7 +10,14 @@ import click
 
 from ssmax_eval import __version__
 from ssmax_eval.errors import UserError
-from ssmax_eval.options import bench_options, checkpoint_options, run_options, train_options, trial_options
+from ssmax_eval.options import (
+    bench_options,
+    checkpoint_options,
+    report_options,
+    run_options,
+    train_options,
+    trial_options,
+)
 
 if TYPE_CHECKING:
     from ssmax_eval.loader import Checkpoint
@@ -109,11 +116,7 @@ def run(
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True)
-@click.option("-o", "--output", default="report", show_default=True, help="Folder for the report.")
-@click.option("--title", default="Long-context evaluation", show_default=True, help="Heading of the pages.")
-@click.option("--style", default="double", show_default=True, help="Figures for single or double columns, or slides.")
-@click.option("--baseline", help="Series that the others are compared with, as the tables name it.")
+@report_options
 def report(runs: tuple[str, ...], output: str, **options: Any) -> None:
     """Draw figures and tables from RUNS (run folders, or folders of runs).
 
@@ -226,6 +229,20 @@ def train(recipe: str, settings: tuple[str, ...], output: str, start: str | None
 
     changed = {name: value for name, value in changes.items() if value is not None and (value or name == "learn")}
     room.train(room.load(recipe, changed, settings), output, start)
+
+
+@main.command()
+@click.argument("store")
+@click.option("--checkpoints", default="checkpoints", show_default=True, help="Folder of the trained checkpoints.")
+@click.option("-o", "--output", default="results", show_default=True, help="Folder for README.md and figures/.")
+def claims(store: str, checkpoints: str, output: str) -> None:
+    """Hold the papers' claims against STORE, runs of checkpoints trained alike: a table with verdicts, and figures.
+
+    Example:  ssmax-eval claims results/reference --checkpoints checkpoints -o results
+    """
+    from ssmax_eval.claims import write_claims
+
+    click.echo(write_claims(store, checkpoints, output)[0])
 
 
 @main.command()

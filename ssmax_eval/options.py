@@ -99,6 +99,21 @@ def run_options(command: Any) -> Any:
     return command
 
 
+def report_options(command: Any) -> Any:
+    options = [
+        click.argument("runs", nargs=-1, required=True),
+        click.option("-o", "--output", default="report", show_default=True, help="Folder for the report."),
+        click.option("--title", default="Long-context evaluation", show_default=True, help="Heading of the pages."),
+        click.option(
+            "--style", default="double", show_default=True, help="Figures for single or double columns, or slides."
+        ),
+        click.option("--baseline", help="Series that the others are compared with, as the tables name it."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def trial_options(command: Any) -> Any:
     options = [
         click.argument("run"),

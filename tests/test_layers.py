@@ -17,7 +17,7 @@ LAYERS = [
     {"loader", "corpus"},
     {"tasks"},
     {"runner", "estimate", "report"},
-    {"session", "trial", "bench", "train"},
+    {"session", "trial", "bench", "train", "claims"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -77,6 +77,7 @@ def test_no_file_passes_300_lines(path: Path) -> None:
         "from ssmax_eval.cli import main; main(['--help'], standalone_mode=False)",
         "from ssmax_eval.cli import main; main(['run', '--help'], standalone_mode=False)",
         "import ssmax_eval; ssmax_eval.read_results; ssmax_eval.write_report",
+        "import ssmax_eval.claims",
     ],
 )
 def test_light_commands_import_no_torch(code: str) -> None:

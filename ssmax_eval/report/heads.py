@@ -56,28 +56,30 @@ OUTCOMES = {
 """Colour and marker of an answer."""
 
 
-def needle_by_outcome(frame: pd.DataFrame) -> Figure:
+def needle_by_outcome(frame: pd.DataFrame, *, part: float = 0.0, partly: str = "first digit right") -> Figure:
     """Draw the best head's needle score in each trial against whether the answer was right.
 
     As the SSMax paper (arXiv 2501.19399) does in Fig. 8. `frame` is results with rows of task
     `key_attention`, with `score` and `leading_digits`. One panel per series; within a context length, trials
-    stand side by side, sorted by needle score.
+    stand side by side, sorted by needle score. An answer is called `partly` if some of its leading digits are
+    right, and at least this `part` of them all.
     """
     frame = labelled(frame)
     rows = tables.best_heads(frame)
-    outcome = np.select(
-        [rows["score"] == 1, rows["leading_digits"] > 0], ["all digits right", "first digit right"], "wrong"
-    )
+    some = (rows["leading_digits"] > 0) & (rows["leading_digits"] >= part)
+    labels = ["all digits right", partly, "wrong"]
+    outcome = np.select([rows["score"] == 1, some], labels[:2], labels[2])
     rank = rows.groupby(["series", "context_length"], observed=True)["needle_score"].rank(method="first", pct=True)
     rows = rows.assign(outcome=outcome, rank=rank)
     lengths = sorted(rows["context_length"].unique())
+    styles = dict(zip(labels, OUTCOMES.values(), strict=True))
     names = [str(name) for name in rows["series"].cat.categories if (rows["series"] == name).any()]
     wide = axes.width() / min(len(names), 3 if axes.width() > 5 else 1)
     figure, grid = axes.panels(len(names), max(0.55 * wide, 0.24 * axes.width()), sharex=True, sharey=True)
     for ax, name in zip(grid, names, strict=True):
-        part = rows[rows["series"] == name]
-        for label, (colour, marker) in OUTCOMES.items():
-            chosen = part[part["outcome"] == label]
+        mine = rows[rows["series"] == name]
+        for label, (colour, marker) in styles.items():
+            chosen = mine[mine["outcome"] == label]
             x = chosen["context_length"].map(lengths.index) + 0.8 * (chosen["rank"] - 0.5)
             ax.scatter(x, chosen["needle_score"], color=colour, marker=marker, s=axes.font("font.size") * 1.6)
         axes.title(ax, name, wide - 0.4)
@@ -89,7 +91,7 @@ def needle_by_outcome(frame: pd.DataFrame) -> Figure:
     axes.label_below(grid, "context length (tokens)")
     handles = [
         Line2D([], [], linestyle="", color=colour, marker=marker, label=label)
-        for label, (colour, marker) in OUTCOMES.items()
+        for label, (colour, marker) in styles.items()
     ]
     axes.place_legend(figure, handles)
     return figure

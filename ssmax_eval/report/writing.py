@@ -63,7 +63,7 @@ def write_report(
                 files[f"tables/{table.name}.parquet"] = export.parquet(table.data)
                 files[f"tables/{table.name}.tex"] = None if table.folded else export.latex(table.data).encode()
     try:
-        return [_write(folder / name, content) for name, content in files.items() if content is not None]
+        return [write(folder / name, content) for name, content in files.items() if content is not None]
     except OSError as error:
         raise UserError(f"cannot write the report to '{folder}': {error.strerror}") from error
 
@@ -79,7 +79,8 @@ def render(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, content: bytes) -> Path:
+def write(path: Path, content: bytes) -> Path:
+    """Write a file that appears under its name only when it is complete; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:

@@ -1,0 +1,121 @@
+"""Made-up stores and checkpoints of small families, in the layout that training and measuring leave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.store import Store
+
+N = 128
+ATTENTION = {"softmax": "softmax", "ssmax": "ssmax", "lssar": "lssar", "ssmax-bias": "ssmax", "lssa": "lssa"}
+REACH = {"softmax": 200.0, "ssmax": 3000.0, "lssar": 1000.0}
+"""Tokens at which half of the needles are found."""
+RISE = {"softmax": 0.5, "ssmax": 0.01, "lssar": 0.02}
+"""Nats that the loss rises for each octave beyond the training length."""
+
+
+def checkpoint(folder: Path, family: str, seed: int, finished: bool = True) -> None:
+    """A checkpoint folder with all that the page reads of it."""
+    home = folder / f"{family}-seed{seed}"
+    home.mkdir(parents=True)
+    attention = ATTENTION.get(family, "softmax")
+    record = {
+        "recipe": {"layers": 2, "heads": 4, "width": 128, "train_length": N, "steps": 400, "start_step": 0},
+        "from": None,
+        "attention": attention,
+        "parameters": 651392,
+        "command": f"ssmax-eval train cpu --attention {attention} --seed {seed} -o checkpoints/{home.name}",
+        "texts": ["persuasion"],
+        "threads": 1,
+        "device": "cpu",
+        "seconds": 300.0 + seed,
+        "finished": finished,
+    }
+    (home / "training.json").write_text(json.dumps(record))
+    (home / "config.json").write_text(json.dumps({"ssmax_eval": {"attention": attention}}))
+    rng = np.random.default_rng(seed)
+    lower = 0.01 + 0.001 * seed if attention == "ssmax" else 0.0
+    rows = [
+        {"step": step, "loss_text": 3 + 3 * np.exp(-step / 80) + rng.normal(0, 0.02) - lower, "right": step / 400}
+        for step in range(10, 401, 10)
+    ]
+    (home / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    weights = {"lm_head.weight": np.zeros((2, 2), np.float32)}
+    for name in {"ssmax": "s", "ssmax-bias": "sb"}.get(family, ""):
+        for layer in range(2):
+            weights[f"model.layers.{layer}.self_attn.ssmax_{name}"] = rng.uniform(0.1, 0.4, 4).astype(np.float32)
+    save_file(weights, home / "model.safetensors")
+
+
+def runs(
+    store: Path, family: str, seed: int, rope: str, trials: int = 4, documents: int = 3, length: int = 20_000
+) -> None:
+    """The three tasks of one checkpoint."""
+    name = f"{family}-seed{seed}"
+    rng, noise = np.random.default_rng(17), np.random.default_rng(seed)
+    reach, rise = REACH.get(family, 200.0), RISE.get(family, 0.3)
+    chance = {n: 1 / (1 + (n / reach) ** 3) for n in (N, 8 * N, 10 * N)}
+    grid = [(n, depth, trial) for n in chance for depth in (0.0, 0.5, 1.0) for trial in range(trials)]
+    needles, heads = [], []
+    for n, depth, trial in grid:
+        found = float(rng.random() < chance[n])
+        values = {"score": found, "leading_digits": found, "expected": "1234", "actual_length": n, "prompt": "plain"}
+        needles.append(Measurement(Cell(n, depth=depth, trial=trial), values))
+        if depth == 0.5:
+            columns = {
+                "layer": [0, 0, 1, 1],
+                "head": [0, 1, 0, 1],
+                "position": [n - 3] * 4,
+                "needle_score": [0.01, 0.02, chance[n] * noise.uniform(0.8, 1), 0.03][:: 1 if seed % 2 else -1],
+            }
+            values = {**values, "answer_position": n - 3}
+            heads.append(Measurement(Cell(n, depth=depth, trial=trial), values, columns))
+    position = np.arange(1, length)
+    shift = noise.normal(0, 0.05, documents)
+    curve = 3 + 2 / np.sqrt(position) + rise * np.clip(np.log2(position / N), 0, None) + 0.01 * seed
+    texts = [
+        Measurement(
+            Cell(length, document=document),
+            {"source": "emma"},
+            {
+                "position": position.tolist(),
+                "nll": np.round(curve + shift[document], 3).tolist(),
+            },
+        )
+        for document in range(documents)
+    ]
+    for task, cells in (("niah", needles), ("key_attention", heads), ("loss", texts)):
+        run = f"{name}_{rope.replace(' ', '')}_{task}"
+        about = {
+            "checkpoint": name,
+            "attention": ATTENTION.get(family, "softmax"),
+            "task": task,
+            "train_length": N,
+            "dtype": "float32",
+            "rope": rope,
+        }
+        command = ["ssmax-eval", "run", f"checkpoints/{name}", "--task", task]
+        if rope:
+            command += ["--rope-theta-scale", "50"]
+        with Store(store).writer(run, {"columns": about, "identity": run}, {"command": command}) as writer:
+            for cell in cells:
+                writer.append(cell)
+
+
+def everything(
+    folder: Path, families: Mapping[str, Sequence[int]], plain: Sequence[str] = ("softmax", "ssmax", "lssar")
+) -> tuple[Path, Path]:
+    """A store and a checkpoints folder, of these families with these seeds; only seed 0 of `plain` with plain RoPE."""
+    for family, seeds in families.items():
+        for seed in seeds:
+            checkpoint(folder / "checkpoints", family, seed)
+            runs(folder / "runs", family, seed, "theta x50")
+            if family in plain and seed == 0:
+                runs(folder / "runs", family, seed, "")
+    return folder / "runs", folder / "checkpoints"
