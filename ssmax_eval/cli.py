@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssmax_eval import __version__
+from ssmax_eval import __version__, options
 from ssmax_eval.errors import UserError
-from ssmax_eval.options import (
-    bench_options,
-    checkpoint_options,
-    report_options,
-    run_options,
-    train_options,
-    trial_options,
-)
 
 if TYPE_CHECKING:
     from ssmax_eval.loader import Checkpoint
@@ -78,8 +70,8 @@ def list_() -> None:
 
 
 @main.command()
-@run_options
-@checkpoint_options
+@options.run_options
+@options.checkpoint_options
 def run(
     checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
     documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: tuple[str, ...],
@@ -116,7 +108,7 @@ def run(
 
 
 @main.command()
-@report_options
+@options.report_options
 def report(runs: tuple[str, ...], output: str, **options: Any) -> None:
     """Draw figures and tables from RUNS (run folders, or folders of runs).
 
@@ -144,7 +136,7 @@ def compare(runs: tuple[str, ...], baseline: str | None) -> None:
 
 
 @main.command()
-@trial_options
+@options.trial_options
 def show(run: str, **where: Any) -> None:
     """Show one cell of RUN: the prompt around the needle, the answer, the score, the tokens.
 
@@ -156,7 +148,7 @@ def show(run: str, **where: Any) -> None:
 
 
 @main.command()
-@trial_options
+@options.trial_options
 def reconstruct(run: str, **where: Any) -> None:
     """Print the exact prompt of one cell of RUN, byte for byte, up to where the answer begins.
 
@@ -171,7 +163,7 @@ def reconstruct(run: str, **where: Any) -> None:
 @main.command()
 @click.argument("checkpoint")
 @click.option("--attention", "attentions", multiple=True, help="Attention to try; all of them by default.")
-@checkpoint_options
+@options.checkpoint_options
 def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
     """Load CHECKPOINT and prove, on a few tokens, that its attention can be rewritten.
 
@@ -202,7 +194,7 @@ def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
 @click.argument("checkpoint")
 @click.option("--attention", required=True, help="Attention and parameters to carry, e.g. ssmax:s=0.168.")
 @click.option("-o", "--output", required=True, help="New folder for the checkpoint.")
-@checkpoint_options
+@options.checkpoint_options
 def convert(checkpoint: str, attention: str, output: str, **loading: Any) -> None:
     """Copy CHECKPOINT to a folder whose config carries the attention.
 
@@ -217,7 +209,7 @@ def convert(checkpoint: str, attention: str, output: str, **loading: Any) -> Non
 
 
 @main.command()
-@train_options
+@options.train_options
 def train(recipe: str, settings: tuple[str, ...], output: str, start: str | None, **changes: Any) -> None:
     """Train a small language model by RECIPE: a shipped name (cpu, gpu_small, gpu) or a YAML file.
 
@@ -266,8 +258,8 @@ def demo(output: str) -> None:
 
 
 @main.command()
-@bench_options
-@checkpoint_options
+@options.bench_options
+@options.checkpoint_options
 def bench(checkpoint: str, output: str, **options: Any) -> None:
     """Time and memory against what a user would run instead, as ratios of interleaved runs.
 
