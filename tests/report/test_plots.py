@@ -187,3 +187,15 @@ def test_panels_with_one_scale_cut_nothing_off() -> None:
         for ax in draw(frame).axes:
             curves = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) > 2]
             assert not curves or np.max(curves) <= ax.get_ylim()[1]
+
+
+def test_an_outcome_can_ask_for_more_than_one_digit() -> None:
+    frame = examples.key_attention(lengths=(512,), trials=2)  # of six trials two are right, two have 0.4 of the digits
+
+    def partly(figure: Figure) -> int:
+        return len(figure.axes[0].collections[1].get_offsets())
+
+    assert partly(plots.needle_by_outcome(frame)) == 2
+    asked = plots.needle_by_outcome(frame, part=0.5, partly="half of the digits right")
+    assert partly(asked) == 0
+    assert "half of the digits right" in [text.get_text() for text in asked.legends[0].get_texts()]
