@@ -110,7 +110,7 @@ def page(evidence: Evidence, drawn: Sequence[str], again: str) -> str:
         "This page and its figures, from the runs and the checkpoints' records:",
         f"```sh\n{again}\n```",
         "The checkpoints themselves, from nothing:",
-        "```sh\nmake checkpoints\n```",
+        "```sh\nrecipes/family.sh  # trains them\nresults/reference.sh  # measures them, and writes this page\n```",
         "## Commands",
         f"As they were typed. Trainings: {', '.join(map(str, trainings))}.",
         commands.markdown(),
