@@ -130,6 +130,14 @@ def _about(evidence: Evidence, found: Sequence[Outcome]) -> str:
     time = f"about {sum(minutes) / len(minutes):.0f} minutes" if minutes else "minutes"
     read = {text for t in trained for text in t.record["texts"]}
     tested = sorted(set(evidence.rows["source"].dropna().astype("str"))) if "source" in evidence.rows else []
+    right = [t.curve["right"].tail(10).mean() for t in trained if "right" in t.curve]
+    choosing = (
+        f"Asked in training for one of up to {recipe['needles']} numbers, they end with {100 * min(right):.0f} to "
+        f"{100 * max(right):.0f} % of the answer's tokens right: they find a number, and hardly tell several apart. "
+        "The needle test hides one. "
+        if right
+        else ""
+    )
     kept_out = ", which no training had" if tested and not read & set(tested) else ""
     return (
         f"{_many(len(trained), 'small Llama')} in {_many(len(families), 'variant')}, which differ in attention only "
@@ -140,8 +148,9 @@ def _about(evidence: Evidence, found: Sequence[Outcome]) -> str:
         f"evaluated far beyond that length; the loss on {', '.join(tested) or 'no text yet'}{kept_out}.\n\n"
         f"**Verdicts on {len(found)} claims: {said}.**\n\n"
         "What this can show is limited. The models are hundreds of times smaller than the papers', are trained on "
-        "much shorter sequences and a mix made for retrieval, and know one kind of text. A claim that holds here holds "
-        "in miniature; one that does not may hold at the papers' size. Rows of one seed say nothing about other seeds."
+        f"much shorter sequences and a mix made for retrieval, and know one kind of text. {choosing}A claim "
+        "that holds here holds in miniature; one that does not may hold at the papers' size. Rows of one "
+        "seed say nothing about other seeds."
     )
 
 
