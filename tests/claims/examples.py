@@ -26,7 +26,15 @@ def checkpoint(folder: Path, family: str, seed: int, finished: bool = True) -> N
     home.mkdir(parents=True)
     attention = ATTENTION.get(family, "softmax")
     record = {
-        "recipe": {"layers": 2, "heads": 4, "width": 128, "train_length": N, "steps": 400, "start_step": 0},
+        "recipe": {
+            "layers": 2,
+            "heads": 4,
+            "width": 128,
+            "train_length": N,
+            "steps": 400,
+            "start_step": 0,
+            "needles": 4,
+        },
         "from": None,
         "attention": attention,
         "parameters": 651392,
