@@ -63,9 +63,7 @@ def checkpoint_options(command: Any) -> Any:
         click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings."),
         click.option("--allow-pickle", is_flag=True, help="Load pickle weights, which can run any code."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(command, options)
 
 
 def run_options(command: Any) -> Any:
@@ -94,9 +92,7 @@ def run_options(command: Any) -> Any:
         click.option("--dry-run", is_flag=True, help="Say what would be measured, and about how long it takes."),
         click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs."),
     ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(command, options)
 
 
 def report_options(command: Any) -> Any:
@@ -109,9 +105,7 @@ def report_options(command: Any) -> Any:
         ),
         click.option("--baseline", help="Series that the others are compared with, as the tables name it."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(command, options)
 
 
 def trial_options(command: Any) -> Any:
@@ -121,9 +115,7 @@ def trial_options(command: Any) -> Any:
         click.option("--checkpoint", help="Where the checkpoint is, if no longer where it was."),
         click.option("--text", "texts", multiple=True, help="Likewise the text."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(command, options)
 
 
 def bench_options(command: Any) -> Any:
@@ -135,9 +127,7 @@ def bench_options(command: Any) -> Any:
         click.option("--quick", is_flag=True, help="Short lengths, one round."),
         click.option("-o", "--output", default="results/bench", show_default=True, help="Folder for what is found."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(command, options)
 
 
 def train_options(command: Any) -> Any:
@@ -152,12 +142,17 @@ def train_options(command: Any) -> Any:
         click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change any field; repeatable."),
         click.option("-o", "--output", required=True, help="Folder for the checkpoint."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(command, options)
 
 
 def _names(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     return () if text == "none" else tuple(text.split(","))
+
+
+def _with(command: Any, options: Sequence[Any]) -> Any:
+    """The command with these options, in the order in which its help shows them."""
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,6 +1,7 @@
 """Softplus attention and its re-weighting (arXiv 2501.13428)."""
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +14,33 @@ from ssmax_eval.attention.kernels import normalised
 
 
 @dataclass(frozen=True)
-class LSSA(Attention):
+class _Normalised(Attention):
+    """Weights that are a function of the score over its sum, re-weighted or not: one fast path for all of them."""
+
+    @abstractmethod
+    def folded(self, query: Tensor, key: Tensor, visible: Visible, scaling: float) -> tuple[Tensor, Tensor, bool]:
+        """Query and key, float32, whose products are the argument of the function; and whether it is softplus."""
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        visible: Visible,
+        scaling: float,
+        layer: int,
+        extras: Extras = PLAIN,
+    ) -> Tensor:
+        p: float | None = getattr(self, "p", None)
+        own = type(self).__module__ == __name__  # a subclass of somebody's has a definition of its own
+        if not own or not normalised.takes(query, key, value, visible, extras, p):
+            return super().forward(query, key, value, visible, scaling, layer, extras)
+        q, k, soft = self.folded(query, key, visible, scaling)
+        return normalised.attend(q, k, value.float(), soft, p).to(query.dtype)
+
+
+@dataclass(frozen=True)
+class LSSA(_Normalised):
     """L1(softplus(log d · log n_i · cos(q_i, k_j))): softmax split into softplus and a plain normalisation."""
 
     about = "L1(softplus(log d log n cos(q, k))), arXiv 2501.13428"
@@ -28,22 +55,9 @@ class LSSA(Attention):
         n = visible.sum(-1, keepdim=True).clamp(min=1).to(z.dtype)
         return masked_softmax(log_softplus(math.log(width) * torch.log(n) * z), visible)
 
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        visible: Visible,
-        scaling: float,
-        layer: int,
-        extras: Extras = PLAIN,
-    ) -> Tensor:
-        p = self.p if isinstance(self, LSSAR) else None
-        if type(self) not in (LSSA, LSSAR) or not normalised.takes(query, key, value, visible, extras, p):
-            return super().forward(query, key, value, visible, scaling, layer, extras)
+    def folded(self, query: Tensor, key: Tensor, visible: Visible, scaling: float) -> tuple[Tensor, Tensor, bool]:
         q, k = (_unit(query), _unit(key)) if self.qk_norm else (scaling * query.float(), key.float())
-        factor = math.log(query.shape[-1]) * visible.counts(query.device).log()
-        return normalised.attend(factor * q, k, value.float(), True, p).to(query.dtype)
+        return math.log(query.shape[-1]) * visible.counts(query.device).log() * q, k, True
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class LSSAR(LSSA):
 
 
 @dataclass(frozen=True)
-class SoftmaxReweighted(Attention):
+class SoftmaxReweighted(_Normalised):
     """The same re-weighting on top of plain softmax, a row of the paper's ablation."""
 
     about = "L1(relu(n a - 1)^p) with a = softmax, the ablation of arXiv 2501.13428"
@@ -76,21 +90,8 @@ class SoftmaxReweighted(Attention):
         z = extras.applied(scores(query, key, scaling))
         return reweighted(masked_softmax(z, visible), visible, self.p)
 
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        visible: Visible,
-        scaling: float,
-        layer: int,
-        extras: Extras = PLAIN,
-    ) -> Tensor:
-        here = type(self) is SoftmaxReweighted
-        if not here or not normalised.takes(query, key, value, visible, extras, self.p):
-            return super().forward(query, key, value, visible, scaling, layer, extras)
-        q = scaling * query.float()
-        return normalised.attend(q, key.float(), value.float(), False, self.p).to(query.dtype)
+    def folded(self, query: Tensor, key: Tensor, visible: Visible, scaling: float) -> tuple[Tensor, Tensor, bool]:
+        return scaling * query.float(), key.float(), False
 
 
 def reweighted(a: Tensor, visible: Tensor, p: float) -> Tensor:

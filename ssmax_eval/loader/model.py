@@ -102,7 +102,7 @@ class Model:
         refuse_length_dependence(self.hf.config, batch.shape[1])
         last, losses = batch.shape[1] - 1, []
         chunk = self._chunk(batch)
-        reading = Pass(self.hf, self.rewriting, remember=chunk is not None)
+        reading = self._pass(chunk is not None)
         for start, stop in pieces(0, last + 1, chunk):
             hidden, _ = reading.read(batch[:, start:stop])
             for first in range(start, min(stop, last), HEAD_ROWS):
@@ -131,14 +131,12 @@ class Model:
             batch = self._batch(question.ids)
             chunk, tail = self._chunk(batch), question.answer_tokens + 1
             remember = chunk is not None or (len(questions) > 1 and self.resumable)
-            if reading is None or not remember:
-                reading = Pass(self.hf, self.rewriting, remember=remember)
             length = batch.shape[1]
-            known = min(reading.shared(batch, question.rows), length - tail)
-            if known:
+            known = min(reading.shared(batch, question.rows), length - tail) if reading and remember else 0
+            if reading and known:
                 reading.cut(known)
             else:
-                reading = Pass(self.hf, self.rewriting, remember=remember)
+                reading = self._pass(remember)
             for start, stop in pieces(known, length, chunk, tail):
                 reduce = question.reduce if stop == length else None
                 hidden, looked_at = reading.read(batch[:, start:stop], question.rows, reduce)
@@ -153,7 +151,7 @@ class Model:
         """
         batch, looked_at = self._batch(ids), list[Tensor]()
         chunk, chosen = self._chunk(batch), [int(row) for row in rows]
-        reading = Pass(self.hf, self.rewriting, remember=chunk is not None)
+        reading = self._pass(chunk is not None)
         for start, stop in pieces(0, batch.shape[1], chunk):
             _, looked_at = reading.read(batch[:, start:stop], chosen, reduce if stop == batch.shape[1] else None)
         return looked_at
@@ -186,6 +184,9 @@ class Model:
     def _batch(self, ids: Any) -> Tensor:
         batch = torch.as_tensor(ids)
         return (batch if batch.ndim == 2 else batch[None]).to(self.hf.device)
+
+    def _pass(self, remember: bool) -> Pass:
+        return Pass(self.hf, self.rewriting, remember=remember, body=self._body)
 
     def _chunk(self, batch: Tensor) -> int | None:
         """Tokens to read at a time, or None for all of them."""

@@ -26,9 +26,11 @@ class Pass:
     gives the numbers of one pass over everything where `resumable` says so. Without, it reads once.
     """
 
-    def __init__(self, hf: PreTrainedModel, rewriting: Rewriting | None, *, remember: bool) -> None:
+    def __init__(
+        self, hf: PreTrainedModel, rewriting: Rewriting | None, *, remember: bool, body: nn.Module | None = None
+    ) -> None:
         forget_lengths(hf)
-        self.hf, self.rewriting, self.body = hf, rewriting, body_of(hf)
+        self.hf, self.rewriting, self.body = hf, rewriting, body_of(hf) if body is None else body
         self.cache = DynamicCache(config=hf.config) if remember else None
         self.ids = torch.empty(0, 0, dtype=torch.long)
         """Tokens read, int64 [B, length]."""

@@ -4,7 +4,7 @@ import re
 import types
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -15,7 +15,7 @@ from ssmax_eval.tasks.key_attention import KeyAttention
 from ssmax_eval.tasks.loss import Loss
 from ssmax_eval.tasks.niah import Niah
 
-__all__ = ["TASKS", "TASK_DIR", "Task", "checked", "load", "overridden", "settings"]
+__all__ = ["TASKS", "TASK_DIR", "Task", "built", "checked", "from_yaml", "load", "overridden", "settings"]
 
 TASKS: dict[str, type[Task]] = {
     "niah": Niah,
@@ -28,6 +28,8 @@ _HERE = Path(__file__).parent
 TASK_DIR = _HERE / "settings" if (_HERE / "settings").is_dir() else _HERE.parents[1] / "tasks"
 """The folder of YAML files: within the package where it is installed, beside it in a checkout."""
 
+
+T = TypeVar("T")
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 """A number that YAML 1.1 takes for text, such as 1e-3."""
@@ -43,18 +45,23 @@ def load(name: str) -> Task:
     path = Path(name) if name.endswith((".yaml", ".yml")) else settings().get(name)
     if path is None:
         raise unknown("task", name, settings())
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read task file {str(path)!r}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{str(path)!r} is not readable as YAML: {' '.join(str(error).split())}") from None
+    content = from_yaml(path, "task file")
     if not isinstance(content, dict) or "task" not in content:
         raise UserError(f"{str(path)!r} must be a mapping with a 'task' (one of: {', '.join(TASKS)})")
     kind = content.pop("task")
     if kind not in TASKS:
         raise unknown("task", str(kind), TASKS)
-    return _build(TASKS[kind], content, str(path))
+    return built(TASKS[kind], checked(TASKS[kind], content, str(path)), str(path))
+
+
+def from_yaml(path: Path, what: str) -> Any:
+    """What a YAML file holds; UserError, naming `what` it is, where it cannot be read."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {what} {str(path)!r}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{str(path)!r} is not readable as YAML: {' '.join(str(error).split())}") from None
 
 
 def overridden(task: Task, changes: dict[str, Any]) -> Task:
@@ -62,9 +69,10 @@ def overridden(task: Task, changes: dict[str, Any]) -> Task:
     return replace(task, **checked(type(task), changes, f"task {task.kind!r}"))
 
 
-def _build(cls: type[Task], content: dict[str, Any], where: str) -> Task:
-    values = checked(cls, content, where)
-    needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+def built(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """The dataclass of checked values; UserError where one without a default is not there."""
+    dataclass: Any = cls
+    needed = [f.name for f in fields(dataclass) if f.default is MISSING and f.default_factory is MISSING]
     if missing := [name for name in needed if name not in values]:
         raise UserError(f"{where} lacks {missing[0]!r}")
     return cls(**values)

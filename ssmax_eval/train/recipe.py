@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.options import assignments
-from ssmax_eval.tasks import checked
+from ssmax_eval.tasks import built, checked, from_yaml
 from ssmax_eval.tasks.prompts import CITIES, Wording
 
 _HERE = Path(__file__).parent
@@ -158,17 +156,9 @@ def load(name: str | os.PathLike[str], changes: dict[str, Any], settings: Sequen
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else recipes().get(str(name))
     if path is None:
         raise unknown("recipe", str(name), recipes())
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read recipe {str(path)!r}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{str(path)!r} is not readable as YAML: {' '.join(str(error).split())}") from None
+    content = from_yaml(path, "recipe")
     if not isinstance(content, dict):
         raise UserError(f"{str(path)!r} must be a mapping of fields, such as 'layers: 2'")
     values = checked(Recipe, content, str(path))
     values |= checked(Recipe, {**changes, **assignments(settings)}, "the command")
-    needed = [f.name for f in fields(Recipe) if f.default is MISSING]
-    if missing := [field for field in needed if field not in values]:
-        raise UserError(f"{str(path)!r} lacks {missing[0]!r}")
-    return Recipe(**values)
+    return built(Recipe, values, str(path))
