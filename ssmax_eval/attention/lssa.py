@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ssmax_eval.attention.base import Attention, Visible, l1_normalised, masked_softmax, scores
 from ssmax_eval.attention.extras import PLAIN, Extras
-from ssmax_eval.attention.kernels import normalised
+from ssmax_eval.attention.kernels import fused, normalised
 
 
 @dataclass(frozen=True)
 class _Normalised(Attention):
-    """Weights that are a function of the score over its sum, re-weighted or not: one fast path for all of them."""
+    """Weights that are a function of the score over its sum, re-weighted or not: the fast paths of all of them."""
 
     @abstractmethod
     def folded(self, query: Tensor, key: Tensor, visible: Visible, scaling: float) -> tuple[Tensor, Tensor, bool]:
@@ -33,10 +33,12 @@ class _Normalised(Attention):
     ) -> Tensor:
         p: float | None = getattr(self, "p", None)
         own = type(self).__module__ == __name__  # a subclass of somebody's has a definition of its own
-        if not own or not normalised.takes(query, key, value, visible, extras, p):
-            return super().forward(query, key, value, visible, scaling, layer, extras)
-        q, k, soft = self.folded(query, key, visible, scaling)
-        return normalised.attend(q, k, value.float(), soft, p).to(query.dtype)
+        if own and getattr(self, "qk_norm", False) and fused.takes(query, key, value, visible, extras, p):
+            return fused.attend(query, key, value, p)
+        if own and normalised.takes(query, key, value, visible, extras, p):
+            q, k, soft = self.folded(query, key, visible, scaling)
+            return normalised.attend(q, k, value.float(), soft, p).to(query.dtype)
+        return super().forward(query, key, value, visible, scaling, layer, extras)
 
 
 @dataclass(frozen=True)
