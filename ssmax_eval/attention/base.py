@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ssmax_eval.attention.extras import PLAIN, Extras
 from ssmax_eval.errors import UserError
@@ -99,6 +100,10 @@ class Attention(ABC):
         """This attention with the parameters that depend on the checkpoint filled in."""
         return self
 
+    def size(self, name: str, shape: Shape) -> int:
+        """How many numbers a learned parameter is in one layer: one per head."""
+        return shape.heads
+
     def refuse_beyond(self, extras: Extras) -> None:
         """UserError when the architecture asks for something that the definition cannot honour."""
         if beyond := sorted(extras.named() - self.honours):
@@ -128,18 +133,25 @@ class Attention(ABC):
     ) -> Tensor:
         """Output of the attention, [B, H, T, width of value], from `weights` on blocks of rows.
 
-        Memory is linear in S: only a block of rows × S weights exists at a time.
+        Memory is linear in S: only a block of rows × S weights exists at a time, in training too, where the blocks
+        are computed again for their gradients unless there is but one.
         """
         batch, heads, rows, _ = query.shape
         output = query.new_empty(batch, heads, rows, value.shape[-1])
         step = max(1, block_numbers(BLOCK_NUMBERS, query.device) // (batch * heads * visible.keys))
-        for start in range(0, rows, step):
-            stop = min(start + step, rows)
+
+        def block(start: int, stop: int) -> Tensor:
             keys = visible.keys if visible.mask is not None else visible.keys - rows + stop
             seen = visible.block(start, stop, query.device)[..., :keys]
             also = extras.at(slice(start, stop), keys)
             a = self.weights_with(also, query[:, :, start:stop], key[:, :, :keys], seen, scaling, layer)
-            output[:, :, start:stop] = weighted_sum(a, value[:, :, :keys]).to(query.dtype)
+            return weighted_sum(a, value[:, :, :keys]).to(query.dtype)
+
+        again = step < rows and torch.is_grad_enabled()
+        for start in range(0, rows, step):
+            ends = start, min(start + step, rows)
+            made = checkpoint(block, *ends, use_reentrant=False, preserve_rng_state=False) if again else block(*ends)
+            output[:, :, slice(*ends)] = made
         return output
 
     def parameters(self) -> dict[str, Any]:

@@ -84,3 +84,25 @@ def test_ssmax_learns_s_and_b_of_the_layer_that_attends() -> None:
 def test_a_tensor_is_no_parameter_of_a_checkpoint() -> None:
     with pytest.raises(UserError, match="of one layer"):
         SSMax(s=torch.ones(4)).resolve(Shape(2, 4, 64))
+
+
+@pytest.mark.parametrize("spec", ["lssar", "lssa", "softmax_reweighted"])
+def test_training_holds_no_weights_between_forward_and_backward(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is more than one block of rows: nothing of rows × keys numbers is kept for the backward pass."""
+    tokens, sizes = 300, list[int]()
+    inputs = _inputs(tokens, dtype=torch.float32)
+
+    def gradients() -> tuple[Tensor, ...]:
+        sizes.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: (sizes.append(x.numel()), x)[1], lambda x: x):
+            output = _forward(parse(spec), *inputs)
+        return torch.autograd.grad(output.square().sum(), inputs)
+
+    at_once = gradients()
+    assert max(sizes) == 4 * tokens * tokens
+    monkeypatch.setattr(base, "BLOCK_NUMBERS", 20 * 4 * tokens)
+    monkeypatch.setattr(base, "block_numbers", lambda most, device: most)
+    in_blocks = gradients()
+    assert max(sizes, default=0) <= 4 * tokens * 3
+    for one, other in zip(in_blocks, at_once, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
