@@ -76,7 +76,7 @@ def test_list_and_check(tiny_folder: Path) -> None:
     assert all(name in listed for name in ("smollm2-135m", "lssar", "key_attention"))
     checked = call("check", tiny_folder)
     assert checked.exit_code == 0, checked.output
-    assert checked.stdout.count("ok   ") == 7
+    assert checked.stdout.count("ok   ") == 8
     assert "2 layers x 4 heads" in checked.stdout
 
 

@@ -16,6 +16,7 @@ from ssmax_eval.attention.extras import Extras
 from ssmax_eval.attention.logn import LogN, Temperature
 from ssmax_eval.attention.lssa import LSSA, LSSAR, SoftmaxReweighted
 from ssmax_eval.attention.parameters import PerHead, read_per_head
+from ssmax_eval.attention.per_n import PerN
 from ssmax_eval.attention.softmax import Softmax
 from ssmax_eval.attention.ssmax import SSMax
 from ssmax_eval.errors import UserError, unknown
@@ -43,6 +44,7 @@ ATTENTIONS: dict[str, type[Attention]] = {
     "softmax_reweighted": SoftmaxReweighted,
     "logn": LogN,
     "temperature": Temperature,
+    "per_n": PerN,
 }
 
 

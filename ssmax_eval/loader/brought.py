@@ -17,8 +17,11 @@ NAMES = {
     "softmax_scaler": "s",
     "ssmax_b": "b",
     "ssmax_bias": "b",
+    "ssmax_p": "p",
 }
 """Last part of a key in the file (its ".weight" aside) -> our parameter."""
+TABLES = ("p",)
+"""Parameters that are a table of any length for a layer, instead of a number for each head."""
 
 ATTENTION = re.compile(r"attn|attention|softmax|ssmax")
 """In the name of anything that has to do with attention."""
@@ -28,7 +31,7 @@ PerLayer = tuple[tuple[float, ...], ...]
 
 
 def parameter_of(key: str) -> str | None:
-    """The attention parameter that a key of the file holds ("s" or "b"), or None."""
+    """The attention parameter that a key of the file holds ("s", "b" or "p"), or None."""
     return NAMES.get(key.removesuffix(".weight").rsplit(".", 1)[-1])
 
 
@@ -47,7 +50,7 @@ def unknown_parameters(keys: Iterable[str], layers: int) -> list[str]:
 
 
 def brought(folder: Path, layers: int, heads: int, full: Collection[int] | None = None) -> Mapping[str, PerLayer]:
-    """The attention parameters in the safetensors of `folder`, each as [layers][heads].
+    """The attention parameters in the safetensors of `folder`, each as [layers][heads], or a table each layer.
 
     A scalar stands for every head of its layer, a key without a layer number for every layer, or holds all of
     them ([layers, heads]). Where only the layers in `full` bring one, the others get (). UserError when another
@@ -62,7 +65,8 @@ def brought(folder: Path, layers: int, heads: int, full: Collection[int] | None 
                 for key in file.keys():  # noqa: SIM118 (not a mapping)
                     if (name := parameter_of(key)) is not None:
                         number = re.search(r"\.(\d+)\.", key)
-                        rows = _rows(file.get_tensor(key), None if number is None else int(number[1]), layers, heads)
+                        layer, tensor = None if number is None else int(number[1]), file.get_tensor(key)
+                        rows = {layer: tensor.tolist()} if name in TABLES else _rows(tensor, layer, layers, heads)
                         if rows is None:
                             shape = tuple(file.get_slice(key).get_shape())
                             raise UserError(

@@ -23,7 +23,7 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.loader import Checkpoint
 from ssmax_eval.train.card import write_card
 from ssmax_eval.train.data import Data, training_texts
-from ssmax_eval.train.model import Plan, learning, loaded, new_model, plan, write
+from ssmax_eval.train.model import Plan, learned, learning, loaded, new_model, plan, write
 from ssmax_eval.train.recipe import Recipe, load, recipes
 from ssmax_eval.train.tokenizer import make_tokenizer
 from ssmax_eval.train.trainer import PROGRESS, LMTrainer, last_progress
@@ -106,7 +106,13 @@ def _train(
 
     def keep(step: int, place: Path, finished: bool = True) -> None:
         write(hf, tokenizer, chosen, place)
-        done = {**record, "step": step, "device": str(trainer.args.device), "seconds": trainer.seconds}
+        done = {
+            **record,
+            "step": step,
+            "device": str(trainer.args.device),
+            "seconds": trainer.seconds,
+            "learned": learned(hf, chosen),
+        }
         write_card(place, done, recipe, trainer.rows())
         _save_record(place, {**done, "finished": finished})
 

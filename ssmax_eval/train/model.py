@@ -104,18 +104,25 @@ def loaded(checkpoint: Checkpoint, recipe: Recipe) -> LlamaForCausalLM:
 def learning(hf: LlamaForCausalLM, chosen: Plan, shape: Shape) -> Iterator[None]:
     """Run `hf` under the attention of the plan, the learned parameters as torch parameters of its modules.
 
-    They are called `ssmax_s` and `ssmax_b`, [heads] each, and are saved and loaded with the other weights.
+    They are called `ssmax_` and their name, [heads] each or a table, and are saved and loaded with the other weights.
     """
     with rewritten(hf, chosen.attention, shape=shape) as rewriting:
         for i, layer in enumerate(hf.model.layers):
             for name in chosen.learned:
                 start: float | tuple[tuple[float, ...], ...] = getattr(chosen.attention, name)
-                values = torch.tensor(start[i]) if isinstance(start, tuple) else torch.full((shape.heads,), start)
+                size = chosen.attention.size(name, shape)
+                values = torch.tensor(start[i]) if isinstance(start, tuple) else torch.full((size,), start)
                 layer.self_attn.register_parameter(f"ssmax_{name}", nn.Parameter(values.to(hf.device)))
         rewriting.learned = {name: f"ssmax_{name}" for name in chosen.learned}
         # On a processor the fused kernel's backward pass is slower than plain products of short sequences.
         with sdpa_kernel(SDPBackend.MATH) if hf.device.type == "cpu" else nullcontext():
             yield
+
+
+def learned(hf: LlamaForCausalLM, chosen: Plan) -> dict[str, list[list[float]]]:
+    """The attention's parameters that were learned, by name: a list for each layer."""
+    parts = [layer.self_attn for layer in hf.model.layers]
+    return {name: [getattr(part, f"ssmax_{name}").tolist() for part in parts] for name in chosen.learned}
 
 
 def write(hf: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, chosen: Plan, folder: Path) -> None:

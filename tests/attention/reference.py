@@ -28,6 +28,8 @@ def _row(name: str, q: Any, k: Any, scaling: float, p: dict[str, Any]) -> Any:
             return _softmax(max(1.0, math.log(n) / math.log(p["n_train"])) * z)
         case "temperature":
             return _softmax((1.0 + p.get("beta", 0.1) * math.log(n // p.get("f", 8192) + 1)) * z)
+        case "per_n":
+            return _softmax(p["p"] * z)
         case "lssa" | "lssar":
             x = math.log(d) * math.log(n) * (cosines if p.get("qk_norm", True) else z)
             a = np.logaddexp(0.0, x)

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention import ATTENTIONS, Attention, Visible, base, parse
+from ssmax_eval.attention import ATTENTIONS, Attention, Shape, Visible, base, parse
+from ssmax_eval.attention.per_n import PerN
+from ssmax_eval.errors import UserError
 from tests.attention import reference
 
 SPECS = {
@@ -24,6 +26,7 @@ SPECS = {
     "softmax_reweighted:p=3": {"p": 3},
     "logn:n_train=12": {"n_train": 12},
     "temperature:beta=0.5,f=8": {"beta": 0.5, "f": 8},
+    "per_n:p=2": {"p": 2.0},
 }
 SCALING = 0.3
 BATCH, HEADS, GROUPS, TOKENS, WIDTH = 2, 4, 2, 37, 8
@@ -202,3 +205,21 @@ def test_parameters_of_each_layer_and_head() -> None:
             one: Any = ATTENTIONS["ssmax"](s=s[layer][head], b=0.5 * layer)
             mine = one.forward(query, key, value, Visible(TOKENS, TOKENS), SCALING, layer)
             torch.testing.assert_close(whole[:, head], mine[:, head])
+
+
+def test_a_factor_for_every_n_is_read_off_its_table() -> None:
+    """Rows of any mask take the factor of the keys that they see; beyond the table, its last."""
+    query, key, value = tensors()
+    table = tuple(0.1 + 0.05 * n**0.5 for n in range(1, 21))
+    attention = PerN(p=((0.0,) * 20, table)).resolve(Shape(2, HEADS, 20))
+    mask = causal(window=25, padding=(0, 9))
+    given = attention.forward(query, key, value, Visible(TOKENS, TOKENS, mask), SCALING, 1)
+    plain = attention.forward(query, key, value, Visible(TOKENS, TOKENS), SCALING, 1)
+    for b, i in ((0, 0), (0, 12), (0, 36), (1, 12), (1, 36)):
+        seen = mask[b, 0, i]
+        z = table[min(int(seen.sum()), 20) - 1] * SCALING * (key[b, 0, seen] @ query[b, 0, i])
+        torch.testing.assert_close(given[b, 0, i], z.softmax(-1) @ value[b, 0, seen])
+    torch.testing.assert_close(given[0, :, :25], plain[0, :, :25])
+    assert PerN().resolve(Shape(2, HEADS, 20)).p == 1.0
+    with pytest.raises(UserError, match="3 layers, but the checkpoint has 2"):
+        PerN(p=((1.0,),) * 3).resolve(Shape(2, HEADS, 20))

@@ -62,6 +62,8 @@ def test_learned_s_comes_back(trained: Path, recipe: Recipe) -> None:
     weights = load_file(trained / "model.safetensors")
     attention = ssmax_eval.load(str(trained)).attention
     assert isinstance(attention, SSMax)
+    recorded = json.loads((trained / "training.json").read_text())["learned"]
+    assert [list(heads) for heads in attention.s] == recorded["s"]
     for layer in range(recipe.layers):
         s = weights[f"model.layers.{layer}.self_attn.ssmax_s"]
         assert attention.s[layer] == tuple(s.double().tolist())
@@ -78,6 +80,7 @@ def test_learned_s_comes_back(trained: Path, recipe: Recipe) -> None:
         {"attention": "ssmax", "learn": ("s", "b")},
         {"attention": "ssmax:s=1"},
         {"attention": "ssmax:s=0.3", "learn": ("s",)},
+        {"attention": "per_n"},
         {"attention": "lssa"},
         {"attention": "lssar:p=3"},
         {"attention": "lssar:p=15"},
@@ -106,7 +109,7 @@ def test_every_attention_trains_and_runs_as_trained(
     error = (model.hf(input_ids=ids, use_cache=False).logits - seen[0]).square().mean().sqrt() / seen[0].std()
     assert error < (5e-2 if changes.get("bf16") else 1e-5)
     learned = [name for name in load_file(tmp_path / "out" / "model.safetensors") if "ssmax" in name]
-    wanted = {"ssmax-('s', 'b')": 4, "ssmax:s=0.3-('s',)": 2}
+    wanted = {"ssmax-('s', 'b')": 4, "ssmax:s=0.3-('s',)": 2, "per_n": 2}
     assert len(learned) == wanted.get("-".join(map(str, changes.values())), 0)
     if changes["attention"] == "ssmax:s=1":
         assert model.attention == SSMax(s=1.0, b=0.0)
