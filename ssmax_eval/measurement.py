@@ -57,7 +57,7 @@ class Measurement:
         if self.error is not None:
             record["error"] = self.error
         else:
-            record |= {"values": dict(self.values), "rows": {k: list(v) for k, v in self.rows.items()}}
+            record |= {"values": dict(self.values), "rows": {k: _packed(v) for k, v in self.rows.items()}}
         return json.dumps(record, allow_nan=False, separators=(",", ":"))
 
     @classmethod
@@ -67,10 +67,22 @@ class Measurement:
         return cls(
             cell=Cell(**record["cell"]),
             values=record.get("values", {}),
-            rows=record.get("rows", {}),
+            rows={name: _unpacked(column) for name, column in record.get("rows", {}).items()},
             error=record.get("error"),
             seconds=record["seconds"],
         )
+
+
+def _packed(column: Sequence[Scalar]) -> Any:
+    """A column as JSON holds it: whole numbers that count up by one as their two ends, all else in full."""
+    values = list(column)
+    if len(values) > 2 and type(values[0]) is int and values == list(range(values[0], values[0] + len(values))):
+        return {"from": values[0], "to": values[-1]}
+    return values
+
+
+def _unpacked(column: Any) -> Sequence[Scalar]:
+    return range(column["from"], column["to"] + 1) if isinstance(column, dict) else column
 
 
 def short_floats(values: Any) -> list[float]:

@@ -159,3 +159,13 @@ def test_short_floats_read_back_as_the_same_float32() -> None:
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
     again = np.array(json.loads(json.dumps(short_floats(values))), dtype=np.float32)
     assert (again == values).all()
+
+
+def test_a_column_that_counts_up_is_its_two_ends_on_disk_and_itself_when_read() -> None:
+    columns = {"position": range(1, 20001), "step": [3, 4, 5], "other": [3, 4, 6], "flag": [True, False, True]}
+    for name, column in columns.items():
+        written = Measurement(Cell(20001, document=0), {}, {name: column}).to_json()
+        assert ('{"from":' in written) == (name in ("position", "step"))
+        assert list(Measurement.from_json(written).rows[name]) == list(column)
+    written = json.dumps({"cell": {"context_length": 4}, "seconds": 1.0, "values": {}, "rows": {"position": [1, 2, 3]}})
+    assert list(Measurement.from_json(written).rows["position"]) == [1, 2, 3]  # stores of before

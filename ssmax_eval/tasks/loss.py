@@ -8,11 +8,15 @@ import torch
 
 from ssmax_eval.corpus import Text, shuffled
 from ssmax_eval.errors import UserError
-from ssmax_eval.measurement import Cell, Measurement, short_floats
+from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.tasks.base import Measure, Task, grid
 
 if TYPE_CHECKING:
     from ssmax_eval.loader import Model
+
+
+DECIMALS = 5
+"""Of a loss that is stored, in nats: what follows differs from machine to machine, by the order of float32 sums."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +43,11 @@ class Loss(Task):
         def measure(cells: Sequence[Cell]) -> list[Measurement]:
             chosen = [documents[cell.context_length][cell.document or 0] for cell in cells]
             losses = model.token_losses(torch.tensor([ids for _, ids in chosen]))
-            positions = list(range(1, losses.shape[1] + 1))
+            positions = range(1, losses.shape[1] + 1)
             return [
-                Measurement(cell, {"source": source}, {"position": positions, "nll": short_floats(nll.numpy())})
+                Measurement(
+                    cell, {"source": source}, {"position": positions, "nll": [round(x, DECIMALS) for x in nll.tolist()]}
+                )
                 for cell, (source, _), nll in zip(cells, chosen, losses, strict=True)
             ]
 

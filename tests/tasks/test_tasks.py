@@ -102,7 +102,7 @@ def test_loss_by_position_is_that_of_one_long_pass(model: ssmax_eval.Model) -> N
     task = Loss(lengths=(200,), documents=1)
     (found,) = task.bind(model)(task.cells())
     (_, ids), *_ = task.cut(model.tokenizer, 200)
-    assert found.rows["position"] == list(range(1, 200))
+    assert found.rows["position"] == range(1, 200)
     short = model.token_losses(ids[:50])
     assert found.rows["nll"][:49] == pytest.approx(short.tolist(), abs=1e-4)
 
