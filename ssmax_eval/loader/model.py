@@ -102,7 +102,7 @@ class Model:
         refuse_length_dependence(self.hf.config, batch.shape[1])
         last, losses = batch.shape[1] - 1, []
         chunk = self._chunk(batch)
-        reading = self._pass(chunk is not None)
+        reading = self._pass(0 if chunk is None else last + 1)
         for start, stop in pieces(0, last + 1, chunk):
             hidden, _ = reading.read(batch[:, start:stop])
             for first in range(start, min(stop, last), HEAD_ROWS):
@@ -136,7 +136,7 @@ class Model:
             if reading and known:
                 reading.cut(known)
             else:
-                reading = self._pass(remember)
+                reading = self._pass(length if remember else 0)
             for start, stop in pieces(known, length, chunk, tail):
                 reduce = question.reduce if stop == length else None
                 hidden, looked_at = reading.read(batch[:, start:stop], question.rows, reduce)
@@ -151,7 +151,7 @@ class Model:
         """
         batch, looked_at = self._batch(ids), list[Tensor]()
         chunk, chosen = self._chunk(batch), [int(row) for row in rows]
-        reading = self._pass(chunk is not None)
+        reading = self._pass(0 if chunk is None else batch.shape[1])
         for start, stop in pieces(0, batch.shape[1], chunk):
             _, looked_at = reading.read(batch[:, start:stop], chosen, reduce if stop == batch.shape[1] else None)
         return looked_at
@@ -185,8 +185,8 @@ class Model:
         batch = torch.as_tensor(ids)
         return (batch if batch.ndim == 2 else batch[None]).to(self.hf.device)
 
-    def _pass(self, remember: bool) -> Pass:
-        return Pass(self.hf, self.rewriting, remember=remember, body=self._body)
+    def _pass(self, room: int) -> Pass:
+        return Pass(self.hf, self.rewriting, room=room, body=self._body)
 
     def _chunk(self, batch: Tensor) -> int | None:
         """Tokens to read at a time, or None for all of them."""

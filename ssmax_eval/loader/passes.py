@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import PreTrainedModel
 
 from ssmax_eval.attention import Attention, Extras, Visible
 from ssmax_eval.errors import UserError
+from ssmax_eval.loader.cache import Roomy, cache_for
 from ssmax_eval.loader.canary import difference, inputs
 from ssmax_eval.loader.rewriting import Rewriting
 from ssmax_eval.loader.rope import forget_lengths, length_dependent
@@ -22,16 +22,16 @@ Reduce = Callable[[Tensor], Tensor]
 class Pass:
     """The model below its head, and what it has read so far.
 
-    With `remember` it keeps keys and values, so that `read` may be called again and `cut` may take tokens back; it
-    gives the numbers of one pass over everything where `resumable` says so. Without, it reads once.
+    With `room` for so many tokens it keeps keys and values, so that `read` may be called again and `cut` may take
+    tokens back; it gives the numbers of one pass over everything where `resumable` says so. Without, it reads once.
     """
 
     def __init__(
-        self, hf: PreTrainedModel, rewriting: Rewriting | None, *, remember: bool, body: nn.Module | None = None
+        self, hf: PreTrainedModel, rewriting: Rewriting | None, *, room: int = 0, body: nn.Module | None = None
     ) -> None:
         forget_lengths(hf)
         self.hf, self.rewriting, self.body = hf, rewriting, body_of(hf) if body is None else body
-        self.cache = DynamicCache(config=hf.config) if remember else None
+        self.cache = cache_for(hf.config, room) if room else None
         self.ids = torch.empty(0, 0, dtype=torch.long)
         """Tokens read, int64 [B, length]."""
         self.rows: list[int] = []
@@ -159,7 +159,7 @@ def resumable(hf: PreTrainedModel, rewriting: Rewriting) -> bool:
         plain.append(visible.mask is None and visible.keys == key.shape[2] and extras.bias is None and sink)
 
     half = ids.shape[1] // 2
-    first = Pass(hf, rewriting, remember=True)
+    first = Pass(hf, rewriting, room=ids.shape[1])
     try:
         for piece in (ids[:, :half], changed[:, half:]):
             first._run(piece, probe, first.length)
@@ -167,13 +167,13 @@ def resumable(hf: PreTrainedModel, rewriting: Rewriting) -> bool:
             layers = first.cache.layers if first.cache is not None else []
             if not (plain and all(plain) and layers and len(plain) % len(layers) == 0):
                 return False
-            if any(type(layer) is not DynamicLayer or layer.get_seq_length() != first.length for layer in layers):
+            if any(type(layer) is not Roomy or layer.get_seq_length() != first.length for layer in layers):
                 return False
         first.cut(half)
         pieces = first.read(ids[:, half:])[0][0]
     except (UserError, TypeError, ValueError, AttributeError, NotImplementedError):
         return False
-    whole = Pass(hf, rewriting, remember=False).read(ids)[0][0]
+    whole = Pass(hf, rewriting).read(ids)[0][0]
     bound = {torch.float64: 1e-10, torch.float32: 1e-4}.get(hf.dtype, 2e-2)
     return bool(difference(pieces, whole[:, half:]) < bound)
 

@@ -52,14 +52,14 @@ def same(one: Tensor, other: Tensor) -> None:
 
 def test_a_pass_in_pieces_is_one_pass(model: Model) -> None:
     assert model.resumable
-    reading = Pass(model.hf, model.rewriting, remember=True)
+    reading = Pass(model.hf, model.rewriting, room=64)
     with torch.inference_mode():
         parts = [reading.read(IDS[:, start:stop])[0][0] for start, stop in [(0, 30), (30, 31), (31, 90)]]
     same(torch.cat(parts, 1), hidden(model, IDS))
 
 
 def test_a_pass_goes_on_from_where_it_was_cut(model: Model) -> None:
-    reading = Pass(model.hf, model.rewriting, remember=True)
+    reading = Pass(model.hf, model.rewriting, room=64)
     with torch.inference_mode():
         reading.read(IDS, ROWS, lambda a: a)
         for cut in (70, 69, 12, 1):
@@ -75,7 +75,7 @@ def test_a_pass_goes_on_from_where_it_was_cut(model: Model) -> None:
 
 
 def test_rows_that_nobody_kept_are_read_again(model: Model) -> None:
-    reading = Pass(model.hf, model.rewriting, remember=True)
+    reading = Pass(model.hf, model.rewriting, room=64)
     with torch.inference_mode():
         reading.read(IDS, [40])
     assert reading.shared(IDS, [40]) == 90
