@@ -33,7 +33,7 @@ SECTIONS: dict[str, Callable[[Subject], Iterator[Comparison]]] = {
 """The parts of the table, in its order."""
 
 LENGTHS = (1024, 2048, 4096, 8192, 16384, 20000)
-"""Tokens for the attentions by themselves; whole models run to 4,096 of them at most."""
+"""Tokens for the attentions by themselves; whole models run to 4,096 of them, and for their memory to the last."""
 QUICK = (256, 512, 1024)
 """The same for a quick look."""
 

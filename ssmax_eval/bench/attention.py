@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from ssmax_eval.attention import ATTENTIONS, Visible
+from ssmax_eval.attention import ATTENTIONS, LSSAR, Visible
+from ssmax_eval.attention.kernels import native, normalised
 from ssmax_eval.bench.measuring import Call, Comparison, Side, ready
 from ssmax_eval.bench.subject import Subject
 
@@ -49,4 +50,11 @@ def _sides(subject: Subject, length: int) -> dict[str, Side]:
         attention = ATTENTIONS[name]().resolve(subject.checkpoint.shape)
         return lambda: attention.forward(query, key, value, Visible(length, length), scaling, 0)
 
-    return {FUSED: ready(fused), **{name: ready(rewritten(name)) for name in ATTENTIONS}}
+    def in_place() -> torch.Tensor:
+        q, k, soft = LSSAR().folded(query, key, Visible(length, length), scaling)
+        return normalised.in_place(q, k, value.float(), soft, int(LSSAR().p))
+
+    sides: dict[str, Side] = {FUSED: ready(fused), **{name: ready(rewritten(name)) for name in ATTENTIONS}}
+    if device.type == "cpu" and native.library() is not None:
+        sides["lssar, no compiler"] = ready(in_place)
+    return sides

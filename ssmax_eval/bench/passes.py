@@ -58,8 +58,13 @@ def losses(subject: Subject) -> Iterator[Comparison]:
 
 
 def memory(subject: Subject) -> Iterator[Comparison]:
-    """The loss pass, whole and in chunks, against a pass that gives hidden states and no logits."""
-    (length,) = subject.within(512 if subject.quick else 4096)
+    """The loss pass against a pass that gives hidden states and no logits; at the first length, in chunks as well."""
+    lengths = subject.within(512) if subject.quick else subject.within(4096, 20000)
+    for length in lengths:
+        yield _memory(subject, length, chunked=length == lengths[0])
+
+
+def _memory(subject: Subject, length: int, *, chunked: bool) -> Comparison:
     ids = subject.text(length)
     plain = "forward pass, no logits"
 
@@ -68,7 +73,7 @@ def memory(subject: Subject) -> Iterator[Comparison]:
 
     sides: dict[str, Side] = {plain: ready(hidden), "loss pass": _pass(subject, ids, None)}
     with subject.model() as model:
-        if model.resumable:
+        if chunked and model.resumable:
             sides[f"loss pass, prefill_chunk {length // 4}"] = _pass(subject, ids, length // 4)
 
     def agreement(results: Mapping[str, Any]) -> tuple[str, bool | None]:
@@ -76,7 +81,7 @@ def memory(subject: Subject) -> Iterator[Comparison]:
         apart = max((float((whole - other).abs().max()) for other in others), default=None)
         return ("", None) if apart is None else (f"losses differ by {apart:.0e} at most", apart < subject.tolerance)
 
-    yield Comparison(
+    return Comparison(
         section="memory",
         title=f"loss pass, {length:,} tokens",
         against=plain,

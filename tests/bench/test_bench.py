@@ -40,7 +40,7 @@ def test_the_whole_bench_and_going_on(tiny_folder: Path, tmp_path: Path) -> None
     stored = json.loads((tmp_path / "bench.json").read_text())
     assert {found["section"] for found in stored["comparisons"].values()} == set(bench.SECTIONS)
     layer = stored["comparisons"]["attention: one layer, 256 tokens"]
-    assert set(layer["seconds"]) == {*ATTENTIONS, "fused causal sdpa"}
+    assert set(layer["seconds"]) - {"lssar, no compiler"} == {*ATTENTIONS, "fused causal sdpa"}
     assert all(len(times) == 1 and times[0] > 0 for times in layer["seconds"].values())
     assert {"processor", "threads", "torch", "transformers"} <= set(stored["machine"])
     for name in ("time.png", "time.pdf", "memory.png", "memory.pdf"):
