@@ -20,9 +20,12 @@ FAMILIES = {
     "ssmax-s1": "SSMax, s = 1",
     "ssmax-late": "SSMax from 75 %",
     "ssmax-after": "SSMax afterwards",
+    "per-n": "factor per n",
 }
 """What the families are called on the page, in its order; the first three are the main ones."""
 MAIN = ("softmax", "ssmax", "lssar")
+STUDIES = {"-long": "3 × the steps", "-text": "text only", "-512": "text only, 512 tokens"}
+"""Families trained in another way, by how their names end: to look into claims that do not hold."""
 PLAIN, RAISED = "", "theta x50"
 ROPES = {PLAIN: "plain RoPE", RAISED: "RoPE base × 50"}
 """The positions that the checkpoints were evaluated with, as the store calls them."""
@@ -30,15 +33,32 @@ STRIDE = 10_000
 """More trials or documents than any run has: keeps those of different seeds apart."""
 
 
+def study(family: str) -> str:
+    """How the name of a family trained in another way ends; "" for the others."""
+    return next((ending for ending in STUDIES if family.endswith(ending)), "")
+
+
+def aside(family: str) -> bool:
+    """Whether a family serves one question and is left out of the figures of all."""
+    return family.startswith("per-n") or study(family) != ""
+
+
 def label(family: str) -> str:
     """What a family is called; an unknown one keeps its name."""
-    return FAMILIES.get(family, family)
+    ending = study(family)
+    name = family.removesuffix(ending)
+    return FAMILIES.get(name, name) + (f", {STUDIES[ending]}" if ending else "")
 
 
 def ordered(families: Iterable[str]) -> list[str]:
-    """Distinct families in the page's order, the unknown ones last."""
-    known = list(FAMILIES)
-    return sorted(set(families), key=lambda name: (known.index(name) if name in known else len(known), name))
+    """Distinct families in the page's order, the unknown ones and then those trained in another way last."""
+    known, endings = list(FAMILIES), ["", *STUDIES]
+
+    def place(family: str) -> tuple[int, int, str]:
+        name = family.removesuffix(study(family))
+        return endings.index(study(family)), known.index(name) if name in known else len(known), family
+
+    return sorted(set(families), key=place)
 
 
 def of_families(frame: pd.DataFrame, trained: Sequence[Trained]) -> pd.DataFrame:

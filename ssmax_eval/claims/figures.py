@@ -34,6 +34,8 @@ def chosen(rows: pd.DataFrame, task: str, *, families: Sequence[str] = (), rope:
     kept = kept if rope is None else kept[kept["rope"] == rope]
     if kept.empty:
         raise UserError(f"nothing was measured of task '{task}' with {ROPES.get(rope or '', rope)}")
+    if task == "loss":  # shorter documents serve the claims about short texts
+        kept = kept[kept["context_length"] == kept["context_length"].max()]
     kept = kept.assign(series=kept["series"].cat.remove_unused_categories())
     return for_drawing(kept.dropna(axis="columns", how="all").assign(error=kept["error"]))
 

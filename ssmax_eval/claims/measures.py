@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from ssmax_eval.claims.families import for_drawing
@@ -73,6 +74,31 @@ class TrainingLoss:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """Share of the variance of the factors learned for every n that a straight line explains (R²), by layer.
+
+    A line in log n, or in n.
+    """
+
+    in_log: bool
+
+    unit = "layers"
+    percent = False
+
+    def values(self, evidence: Evidence, family: str) -> pd.Series:
+        tables = {t.seed: found for t in evidence.trained if t.family == family and (found := t.free_factors())}
+        shares = {
+            (seed, layer): np.corrcoef(np.log(n) if self.in_log else n, factors)[0, 1] ** 2
+            for seed, (n, table) in tables.items()
+            for layer, factors in enumerate(table)
+        }
+        return pd.Series(shares, dtype="float64").rename_axis(["seed", "layer"]) if shares else NOTHING
+
+    def commands(self, evidence: Evidence, family: str) -> list[str]:
+        return [t.record["command"] for t in evidence.trained if t.family == family]
+
+
+@dataclass(frozen=True)
 class _Measured:
     """Something that a task measured, with one kind of RoPE."""
 
@@ -87,7 +113,7 @@ class _Measured:
     def commands(self, evidence: Evidence, family: str) -> list[str]:
         rows = self.rows(evidence, family)
         sessions = [] if rows is None else [evidence.runs[name]["sessions"] for name in rows["run"].unique()]
-        return [shlex.join(session["command"]) for group in sessions for session in group[-1:]]
+        return [shlex.join(session["command"]) for group in sessions for session in group]
 
 
 @dataclass(frozen=True)
@@ -97,6 +123,8 @@ class Loss(_Measured):
     first: int
     last: int
     """Both included; the first token has no loss and is position 0."""
+    length: int | None = None
+    """Context length of the documents, in tokens; where there are none such, the longest there are."""
 
     task = "loss"
     unit = "documents"
@@ -106,7 +134,9 @@ class Loss(_Measured):
         rows = self.rows(evidence, family)
         if rows is None:
             return NOTHING
-        rows = rows[rows["position"].between(self.first, self.last)]
+        lengths = rows["context_length"]
+        length = self.length if (lengths == self.length).any() else lengths.max()
+        rows = rows[(rows["context_length"] == length) & rows["position"].between(self.first, self.last)]
         table = rows.groupby(["seed", "source", "document"], observed=True)["nll"].agg(["mean", "count"])
         return table["mean"][table["count"] == self.last - self.first + 1]
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.style
+import pandas as pd
 from matplotlib.figure import Figure
 
 from ssmax_eval.claims import figures, training_figures
 from ssmax_eval.claims.commands import Commands
-from ssmax_eval.claims.families import PLAIN, RAISED, label, of_families, ordered
+from ssmax_eval.claims.families import PLAIN, RAISED, aside, label, of_families, ordered
 from ssmax_eval.claims.measures import Evidence
 from ssmax_eval.claims.rules import ABSENT, FAILS, HOLDS, OPEN, SEEDS
-from ssmax_eval.claims.table import ALIKE, FEWER, FLAT, Outcome, markdown, outcomes
+from ssmax_eval.claims.table import ALIKE, FEWER, FLAT, Outcome, looked_into, markdown, outcomes
 from ssmax_eval.claims.trained import Trained, read_trained
 from ssmax_eval.errors import UserError
 from ssmax_eval.report.writing import render, write
@@ -40,6 +41,8 @@ CAPTIONS = {
     "right; RoPE base × 50. After Fig. 8 of the SSMax paper.",
     "learned-factors": "The factor s log n + b that SSMax learned for every head, against the number of keys n. "
     "Dashed: log n / mean(log n), which a softmax model gets when it is rewritten. Dotted: 1, softmax.",
+    "free-factors": "The factor on the scores that training settled on for every number of keys n by itself, and the "
+    "line a₁ log n + a₂ that comes nearest to it, after training on text alone: SSMax was found from this experiment.",
     "training": "Trainings by step, each averaged over ten logged steps; mean over the seeds, and a band from the "
     "lowest seed to the highest. Middle: in the training mix, which is harder than the needle "
     "test. Right: SSMax minus softmax on the same batches.",
@@ -77,7 +80,8 @@ def write_claims(
 
 
 def _drawings(evidence: Evidence) -> dict[str, Callable[[], Figure]]:
-    rows, trained = evidence.rows, evidence.trained
+    rows = evidence.rows[~evidence.rows["family"].astype("str").map(aside)]
+    trained = [t for t in evidence.trained if not aside(t.family)]
     return {
         "overview": partial(figures.overview, rows, RAISED),
         "overview-plain-rope": partial(figures.overview, rows, PLAIN),
@@ -86,6 +90,7 @@ def _drawings(evidence: Evidence) -> dict[str, Callable[[], Figure]]:
         "needle-by-head": partial(figures.needle_by_head, rows),
         "needle-by-outcome": partial(figures.needle_by_outcome, rows),
         "learned-factors": partial(training_figures.learned_factors, trained),
+        "free-factors": partial(training_figures.free_factors, evidence.trained),
         "training": partial(training_figures.training_curves, trained),
     }
 
@@ -94,6 +99,7 @@ def page(evidence: Evidence, drawn: Sequence[str], again: str) -> str:
     """The page as Markdown; `drawn` are the figures there are, `again` the command that made it."""
     commands = Commands()
     found = outcomes(evidence, commands)
+    again_failed = looked_into(found, evidence, commands)
     trainings = commands.numbers(t.record["command"] for t in evidence.trained)
     parts = [
         "# Reference checkpoints: do the papers' claims hold?",
@@ -102,6 +108,7 @@ def page(evidence: Evidence, drawn: Sequence[str], again: str) -> str:
         "## The claims",
         _rules(),
         markdown(found),
+        *([_LOOKED_INTO, markdown(again_failed)] if again_failed else []),
         "## Figures",
         *(_picture(name) for name in drawn if name != FIRST),
         "## What was trained",
@@ -118,9 +125,17 @@ def page(evidence: Evidence, drawn: Sequence[str], again: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+_LOOKED_INTO = (
+    "Where a claim does not hold, a closer look: by position, or the same on models trained in another way: three "
+    "times the steps; on text alone, as the papers' models were, instead of a mix made for retrieval; on text alone "
+    "in sequences of 512 tokens. SSMax's factor s log n is 0 for the first token and small for the next few, which are "
+    "a larger part of a short sequence than of the paper's 1 024 tokens."
+)
+
+
 def _about(evidence: Evidence, found: Sequence[Outcome]) -> str:
     """What was trained, how, how long; how many claims hold; and how far that reaches."""
-    trained = evidence.trained
+    trained = [t for t in evidence.trained if not aside(t.family)] or evidence.trained
     record = trained[0].record
     recipe = record["recipe"]
     minutes = sorted(t.record["seconds"] / 60 for t in trained if not t.record["from"])
@@ -139,12 +154,14 @@ def _about(evidence: Evidence, found: Sequence[Outcome]) -> str:
         else ""
     )
     kept_out = ", which no training had" if tested and not read & set(tested) else ""
+    others = len(evidence.trained) - len(trained)
+    aside_from = f" ({others} more were trained in another way, to look into what does not hold)" if others else ""
     return (
         f"{_many(len(trained), 'small Llama')} in {_many(len(families), 'variant')}, which differ in attention only "
         f"({recipe['layers']} layers, {recipe['heads']} heads, width {recipe['width']}, "
         f"{record['parameters']:,} weights), were trained on sequences of {recipe['train_length']} tokens: text, "
         f"numbers hidden in it, and tables to look up in. A whole training is {recipe['steps']:,} steps, {time} on "
-        f"{record.get('device', 'cpu')} with {_many(record['threads'], 'thread')}. They were "
+        f"{record.get('device', 'cpu')} with {_many(record['threads'], 'thread')}{aside_from}. They were "
         f"evaluated far beyond that length; the loss on {', '.join(tested) or 'no text yet'}{kept_out}.\n\n"
         f"**Verdicts on {len(found)} claims: {said}.**\n\n"
         "What this can show is limited. The models are hundreds of times smaller than the papers', are trained on "
@@ -179,13 +196,13 @@ def _trainings(trained: Sequence[Trained]) -> str:
         mine = [t for t in trained if t.family == family]
         steps = mine[0].record["recipe"]["steps"] - mine[0].record["recipe"]["start_step"]
         minutes = sum(t.record["seconds"] for t in mine) / len(mine) / 60
-        ends = [
-            sum(t.curve[column].tail(10).mean() for t in mine if column in t.curve) / len(mine)
+        text, right = (
+            pd.Series([t.curve[column].tail(10).mean() for t in mine if column in t.curve], dtype="float64").mean()
             for column in ("loss_text", "right")
-        ]
+        )
         lines.append(
             f"| {label(family)} | {mine[0].record['attention']} | {', '.join(str(t.seed) for t in mine)} | {steps:,} | "
-            f"{minutes:.1f} | {ends[0]:.3f} | {ends[1]:.0%} |"
+            f"{minutes:.1f} | {text:.3f} | {'–' if pd.isna(right) else f'{right:.0%}'} |"
         )
     return "\n".join(lines)
 

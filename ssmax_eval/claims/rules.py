@@ -54,7 +54,7 @@ def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = Fa
         per_seed = by_seed["this"] - by_seed["than"]
         low, high = (float(x) for x in statistics.student(per_seed.mean(), per_seed.std(), len(per_seed)))
         if not high - low < chosen[1] - chosen[0]:
-            chosen = (low, high, "seeds")
+            chosen = (max(low, -1.0), min(high, 1.0), "seeds") if shares else (low, high, "seeds")
     # Every seed counts the same, whatever it has measured.
     mean, (low, high, over) = by_seed.mean(), chosen
     return Difference(mean["this"], mean["than"], low, high, over, len(by_seed), round(len(both) / len(by_seed)))

@@ -17,7 +17,6 @@ from ssmax_eval.report.statistics import Array
 
 NAME = re.compile(r"(?P<family>.+)-seed(?P<seed>\d+)")
 """A checkpoint's folder: the family, which is what was trained, and the seed it was drawn from."""
-LEARNED = re.compile(r"model\.layers\.(\d+)\.self_attn\.ssmax_([sb])")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,15 @@ class Trained:
     curve: pd.DataFrame
     """The rows of training.jsonl: `step`, `loss_text`, `right`, ... (nats; shares)."""
     learned: dict[str, Array]
-    """SSMax's s and b, [layers, heads], where they were learned."""
+    """SSMax's s and b, [layers, heads], and the factors p, [layers, n], where they were learned."""
+
+    def free_factors(self) -> tuple[Array, Array] | None:
+        """The numbers of keys n, and the factors learned for them, [layers, n]; None where none were.
+
+        Without the ends, which have no gradient: a row with one key weighs nothing, the last row predicts nothing.
+        """
+        table = self.learned.get("p")
+        return None if table is None else (np.arange(2.0, table.shape[1]), table[:, 1:-1])
 
 
 def read_trained(folder: str | os.PathLike[str]) -> list[Trained]:
@@ -63,19 +70,8 @@ def _read(folder: Path) -> Trained | None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         rows = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
         curve = pd.DataFrame([json.loads(row) for row in rows])
-        learned = _learned(folder / "model.safetensors")
+        learned = {name: np.asarray(layers, dtype=np.float64) for name, layers in record.get("learned", {}).items()}
     except (ValueError, OSError) as error:
         raise UserError(f"the checkpoint {str(folder)!r} cannot be read: {error}") from None
     attention = config.get("ssmax_eval", {}).get("attention", "softmax")
     return Trained(folder.name, match["family"], int(match["seed"]), attention, record, curve, learned)
-
-
-def _learned(path: Path) -> dict[str, Array]:
-    from safetensors import safe_open
-
-    layers: dict[str, dict[int, Array]] = {}
-    with safe_open(path, framework="numpy") as file:
-        for key in file.keys():  # noqa: SIM118
-            if match := LEARNED.fullmatch(key):
-                layers.setdefault(match[2], {})[int(match[1])] = file.get_tensor(key).astype(np.float64)
-    return {name: np.stack([values[i] for i in sorted(values)]) for name, values in layers.items()}

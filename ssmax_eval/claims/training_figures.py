@@ -104,5 +104,29 @@ def learned_factors(trained: Sequence[Trained]) -> Figure:
     return figure
 
 
+def free_factors(trained: Sequence[Trained]) -> Figure:
+    """Draw the factors learned for every n against n, with the nearest a₁ log n + a₂: a panel per layer, a colour per
+    training.
+    """
+    made = {f"{label(t.family)}, seed {t.seed}": found for t in trained if (found := t.free_factors())}
+    if not made:
+        raise UserError("no checkpoint has learned a factor for every n")
+    layers = max(len(table) for _, table in made.values())
+    figure, grid = axes.panels(layers, 0.36 * axes.width(), across=layers, sharey=True)
+    for layer, ax in enumerate(grid):
+        for number, (n, table) in enumerate(made.values()):
+            colour = COLOURS[number % len(COLOURS)]
+            slope, constant = np.polyfit(np.log(n), table[layer], 1)
+            ax.plot(n, table[layer], ".", color=colour, markersize=3, alpha=0.7)
+            ax.plot(n, slope * np.log(n) + constant, color=colour, linewidth=1.0)
+        axes.token_axis(ax, n)
+        ax.set_title(f"layer {layer}", loc="left")
+        ax.set_xlabel("keys n (tokens)")
+    grid[0].set_ylabel("factor on the scores")
+    handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=".", label=name) for i, name in enumerate(made)]
+    axes.place_legend(figure, handles)
+    return figure
+
+
 def _of(trained: Sequence[Trained], family: str) -> list[Trained]:
     return [t for t in trained if t.family == family and "s" in t.learned]

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.store import Store
 
 N = 128
 ATTENTION = {"softmax": "softmax", "ssmax": "ssmax", "lssar": "lssar", "ssmax-bias": "ssmax", "lssa": "lssa"}
+ATTENTION |= {"ssmax-text": "ssmax", "per-n-512": "per_n"}
 REACH = {"softmax": 200.0, "ssmax": 3000.0, "lssar": 1000.0}
 """Tokens at which half of the needles are found."""
 RISE = {"softmax": 0.5, "ssmax": 0.01, "lssar": 0.02}
@@ -25,6 +25,10 @@ def checkpoint(folder: Path, family: str, seed: int, finished: bool = True) -> N
     home = folder / f"{family}-seed{seed}"
     home.mkdir(parents=True)
     attention = ATTENTION.get(family, "softmax")
+    rng, draw = np.random.default_rng(seed), np.random.default_rng(100 + seed)
+    learned = {name: draw.uniform(0.1, 0.4, (2, 4)) for name in {"ssmax": "s", "ssmax-bias": "sb"}.get(family, "")}
+    if family == "per-n-512":
+        learned = {"p": 0.5 + 0.2 * np.log(np.arange(1, N + 1)) + draw.normal(0, 0.02, (2, N))}
     record = {
         "recipe": {
             "layers": 2,
@@ -43,22 +47,17 @@ def checkpoint(folder: Path, family: str, seed: int, finished: bool = True) -> N
         "threads": 1,
         "device": "cpu",
         "seconds": 300.0 + seed,
+        "learned": {name: values.tolist() for name, values in learned.items()},
         "finished": finished,
     }
     (home / "training.json").write_text(json.dumps(record))
     (home / "config.json").write_text(json.dumps({"ssmax_eval": {"attention": attention}}))
-    rng = np.random.default_rng(seed)
     lower = 0.01 + 0.001 * seed if attention == "ssmax" else 0.0
     rows = [
         {"step": step, "loss_text": 3 + 3 * np.exp(-step / 80) + rng.normal(0, 0.02) - lower, "right": step / 400}
         for step in range(10, 401, 10)
     ]
     (home / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    weights = {"lm_head.weight": np.zeros((2, 2), np.float32)}
-    for name in {"ssmax": "s", "ssmax-bias": "sb"}.get(family, ""):
-        for layer in range(2):
-            weights[f"model.layers.{layer}.self_attn.ssmax_{name}"] = rng.uniform(0.1, 0.4, 4).astype(np.float32)
-    save_file(weights, home / "model.safetensors")
 
 
 def runs(
@@ -98,6 +97,14 @@ def runs(
         )
         for document in range(documents)
     ]
+    texts += [  # documents of the training length, half a nat lower than the openings of the long ones
+        Measurement(
+            Cell(N, document=document),
+            {"source": "emma"},
+            {"position": range(1, N), "nll": np.round(curve[: N - 1] + shift[document] - 0.5, 3).tolist()},
+        )
+        for document in range(documents)
+    ]
     for task, cells in (("niah", needles), ("key_attention", heads), ("loss", texts)):
         run = f"{name}_{rope.replace(' ', '')}_{task}"
         about = {
@@ -119,11 +126,15 @@ def runs(
 def everything(
     folder: Path, families: Mapping[str, Sequence[int]], plain: Sequence[str] = ("softmax", "ssmax", "lssar")
 ) -> tuple[Path, Path]:
-    """A store and a checkpoints folder, of these families with these seeds; only seed 0 of `plain` with plain RoPE."""
+    """A store and a checkpoints folder, of these families with these seeds; only seed 0 of `plain` with plain RoPE.
+
+    Models trained on text alone were not evaluated.
+    """
     for family, seeds in families.items():
         for seed in seeds:
             checkpoint(folder / "checkpoints", family, seed)
-            runs(folder / "runs", family, seed, "theta x50")
+            if not family.endswith("-text"):
+                runs(folder / "runs", family, seed, "theta x50")
             if family in plain and seed == 0:
                 runs(folder / "runs", family, seed, "")
     return folder / "runs", folder / "checkpoints"

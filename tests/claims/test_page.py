@@ -1,5 +1,6 @@
 """The page and its figures, from a made-up store."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -8,17 +9,24 @@ from click.testing import CliRunner
 
 from ssmax_eval.claims import write_claims
 from ssmax_eval.claims.commands import Commands
-from ssmax_eval.claims.families import for_drawing, of_families
+from ssmax_eval.claims.families import for_drawing, label, of_families, ordered
 from ssmax_eval.claims.measures import Evidence, Found, Loss, NeedleWeight, TrainingLoss
-from ssmax_eval.claims.rules import ABSENT, HOLDS
-from ssmax_eval.claims.table import claims, markdown, outcomes
+from ssmax_eval.claims.rules import ABSENT, FAILS, HOLDS
+from ssmax_eval.claims.table import claims, looked_into, markdown, outcomes
 from ssmax_eval.claims.trained import read_trained
 from ssmax_eval.cli import main
 from ssmax_eval.errors import UserError
 from ssmax_eval.store import read_results, read_runs
 from tests.claims import examples
 
-FAMILIES = {"softmax": (0, 1, 2), "ssmax": (0, 1, 2), "lssar": (0,), "ssmax-bias": (1,), "novel": (0,)}
+FAMILIES = {
+    "softmax": (0, 1, 2),
+    "ssmax": (0, 1, 2),
+    "lssar": (0,),
+    "ssmax-bias": (1,),
+    "novel": (0,),
+    "per-n-512": (0, 1),
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +53,10 @@ def test_the_page_has_every_claim_and_every_figure(folders: tuple[Path, Path], t
     assert ABSENT in text
     assert str(tmp_path.parent) not in text  # no paths of one machine
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert len(drawn) == 16
+    assert len(drawn) == 18
     for name in drawn:
         assert name.endswith(".pdf") or f"(figures/{name})" in text
-    assert text.count("](figures/") == 8
+    assert text.count("](figures/") == 9
 
 
 def test_verdicts_follow_what_was_made_up(evidence: Evidence) -> None:
@@ -73,6 +81,45 @@ def test_verdicts_follow_what_was_made_up(evidence: Evidence) -> None:
     assert (missing.verdict, missing.measured(), missing.commands) == (ABSENT, "–", [])
 
 
+def test_factors_made_up_from_log_n_are_found_to_follow_it(evidence: Evidence) -> None:
+    (found,) = [o for o in outcomes(evidence, Commands()) if o.claim.this == "per-n-512"]
+    assert found.found is not None
+    assert found.found.this > 0.98 > found.found.than
+    assert found.verdict == HOLDS
+    assert "2 seeds, 2 layers each" in found.measured()
+
+
+def test_what_does_not_hold_is_looked_into_on_the_families_trained_in_another_way(tmp_path: Path) -> None:
+    """On text alone, the made-up SSMax trains better; the other studies are not there."""
+    families = dict.fromkeys(("softmax", "ssmax", "softmax-text", "ssmax-text"), (0, 1, 2))
+    store, checkpoints = examples.everything(tmp_path, families)
+    for folder in checkpoints.glob("ssmax-seed*"):  # SSMax as bad as softmax with a nat more
+        rows = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+        worse = [json.dumps({**row, "loss_text": row["loss_text"] + 1.0}) + "\n" for row in rows]
+        (folder / "training.jsonl").write_text("".join(worse))
+    trained = read_trained(checkpoints)
+    evidence = Evidence(of_families(read_results(store), trained), trained, read_runs(store))
+    found = outcomes(evidence, Commands())
+    assert found[0].verdict == FAILS
+    again = looked_into(found, evidence, Commands())
+    *by_position, text = again
+    assert (text.claim.this, text.claim.than, text.verdict) == ("ssmax-text", "softmax-text", HOLDS)
+    assert "SSMax, text only" in text.measured()
+    assert [o.claim.text.partition("better at ")[2] for o in by_position] == ["positions 1 to 7", "positions 64 to 127"]
+    write_claims(store, checkpoints, tmp_path / "out")
+    page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "6 small Llamas in 2 variants" in page
+    assert "(6 more were trained in another way" in page
+    assert all(outcome.measured() in page for outcome in again)
+
+
+def test_families_trained_in_another_way_come_last() -> None:
+    assert ordered(["novel", "ssmax-text", "ssmax-long", "softmax-long", "lssa", "softmax"]) == [
+        "softmax", "lssa", "novel", "softmax-long", "ssmax-long", "ssmax-text",
+    ]  # fmt: skip
+    assert label("ssmax-s1-long") == "SSMax, s = 1, 3 × the steps"
+
+
 def test_every_claim_is_a_row(evidence: Evidence) -> None:
     rows = markdown(outcomes(evidence, Commands())).splitlines()
     assert len(rows) == 2 + len(claims(examples.N))
@@ -82,6 +129,11 @@ def test_every_claim_is_a_row(evidence: Evidence) -> None:
 def test_values_are_by_seed_and_unit(evidence: Evidence) -> None:
     loss = Loss("theta x50", 10_000, 19_999).values(evidence, "ssmax")
     rows = evidence.rows.query("task == 'loss' and family == 'ssmax' and rope != '' and seed == 1 and document == 2")
+    near = rows[rows["position"] < examples.N]
+    for length in (examples.N, 20_000):
+        short = Loss("theta x50", 1, examples.N - 1, length=length).values(evidence, "ssmax")
+        wanted = near.loc[near["context_length"] == length, "nll"].mean()
+        assert short.xs(1, level="seed").xs(2, level="document").item() == pytest.approx(wanted)
     expected = rows.loc[rows["position"] >= 10_000, "nll"].mean()
     assert len(loss) == 3 * 3
     assert loss.xs(1, level="seed").xs(2, level="document").item() == pytest.approx(expected)
@@ -104,7 +156,14 @@ def test_the_best_head_is_that_of_each_seed(evidence: Evidence) -> None:
 
 def test_series_are_families(evidence: Evidence) -> None:
     series = evidence.rows["series"]
-    assert list(series.cat.categories) == ["softmax", "SSMax", "LSSAR p=15", "SSMax with bias", "novel"]
+    assert list(series.cat.categories) == [
+        "softmax",
+        "SSMax",
+        "LSSAR p=15",
+        "SSMax with bias",
+        "novel",
+        "factor per n, text only, 512 tokens",
+    ]
     niah = for_drawing(evidence.rows.query("task == 'niah' and family == 'softmax' and rope != ''"))
     assert not niah.duplicated(["context_length", "depth", "trial"]).any()
 

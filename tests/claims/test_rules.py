@@ -94,3 +94,10 @@ def test_one_unit_of_one_seed_has_no_interval() -> None:
 )
 def test_a_range_in_words(wanted: Range, percent: bool, text: str) -> None:
     assert wanted.text(percent) == text
+
+
+def test_shares_differ_by_no_more_than_all_of_them() -> None:
+    this, than = {0: [1.0] * 20, 1: [1.0] * 20, 2: [1.0] * 20}, {0: [0.0] * 20, 1: [0.0] * 20, 2: [0.0, 1.0] * 10}
+    result = difference(values(this), values(than), "trials", shares=True)
+    assert result is not None
+    assert (result.over, result.high) == ("seeds", 1.0)
