@@ -5,7 +5,8 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -18,6 +19,11 @@ CONTROL_GROUPS = (
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 """Where Linux says what a container may use and what it uses, in its second and its first version."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""glibc's numbers for how much free memory it keeps, and for the size from which a freed block is returned."""
+MOST_KEPT = 32 << 20
+"""Bytes of the largest block that glibc keeps by itself, once blocks of that size were freed."""
 
 SHARE = 0.5
 """Share of the free memory that is planned with; the rest is for what the plan does not know of."""
@@ -60,8 +66,8 @@ class Watched(Generic[T]):
 def watched(call: Callable[[], T], device: torch.device) -> Watched[T]:
     """Run `call` on a device that is idle, and say how long it took and how much memory at most.
 
-    On CUDA by torch's own account; on Linux by the resident set's high-water mark, which is reset first; elsewhere
-    by looking at the resident set every millisecond.
+    On CUDA by torch's own account; on Linux by the resident set's high-water mark, which is reset first, while the C
+    library returns what is freed; elsewhere by looking at the resident set every millisecond.
     """
     gc.collect()
     if device.type == "cuda":
@@ -69,10 +75,10 @@ def watched(call: Callable[[], T], device: torch.device) -> Watched[T]:
         before = torch.cuda.memory_allocated(device)
         result, seconds = timed(call, device)
         return Watched(result, seconds, torch.cuda.max_memory_allocated(device) - before)
-    _give_back()
-    before = psutil.Process().memory_info().rss
-    with _HighWater() as mark:
-        result, seconds = timed(call, device)
+    with _given_back():
+        before = psutil.Process().memory_info().rss
+        with _HighWater() as mark:
+            result, seconds = timed(call, device)
     return Watched(result, seconds, max(mark.bytes - before, 0))
 
 
@@ -87,12 +93,25 @@ def timed(call: Callable[[], T], device: torch.device) -> tuple[T, float]:
     return result, time.perf_counter() - start
 
 
-def _give_back() -> None:
-    """Have the C library return what it keeps of freed memory, which would hide what a call takes."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
-        if trim is not None:
-            trim(0)
+@contextmanager
+def _given_back() -> Iterator[None]:
+    """Inside the block the C library gives freed blocks of 1 MiB and more back; first it gives back what it has.
+
+    Else a peak would follow from what ran before in this process: freed blocks stay in glibc's heap, and are of use
+    to smaller ones only. Nothing is done where there is no glibc.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "malloc_trim"):  # musl has none
+        yield
+        return
+    libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
+    libc.mallopt(M_TRIM_THRESHOLD, 1 << 20)
+    libc.malloc_trim(0)
+    try:
+        yield
+    finally:
+        libc.mallopt(M_MMAP_THRESHOLD, MOST_KEPT)
+        libc.mallopt(M_TRIM_THRESHOLD, 2 * MOST_KEPT)
 
 
 class _HighWater:

@@ -1,5 +1,6 @@
 """What a call takes is what it is seen to take; and plans follow the memory that is there."""
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,22 @@ def test_a_peak_is_seen_and_the_next_call_starts_afresh() -> None:
     assert large.result == 256 * MIB
     assert 250 * MIB < large.extra_bytes < 288 * MIB  # Linux counts in steps of some pages for each processor
     assert 26 * MIB < small.extra_bytes < 64 * MIB
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_freed_blocks_are_not_counted() -> None:
+    """A kept one behind every freed block, and each larger than the last: in a heap, none could be used again."""
+
+    def growing() -> list[torch.Tensor]:
+        kept = []
+        for mebibytes in range(4, 31):
+            freed = torch.ones(mebibytes * MIB, dtype=torch.uint8)
+            kept.append(torch.ones(MIB // 4, dtype=torch.uint8))
+            del freed
+        return kept
+
+    held(31)  # as in any process that has run for a while
+    assert memory.watched(growing, CPU).extra_bytes < 64 * MIB
 
 
 def test_where_the_mark_cannot_be_reset_it_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

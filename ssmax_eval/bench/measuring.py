@@ -11,9 +11,9 @@ from ssmax_eval.memory import Watched, timed, watched
 from ssmax_eval.runner import out_of_memory
 
 SHORT = 2.0
-"""Seconds below which a first run is thrown away: it pays for what libraries set up once."""
+"""Seconds below which the memory of a second run is looked at: the first pays for what libraries set up once."""
 PATIENCE = 90.0
-"""Seconds of one comparison after which it is not repeated again."""
+"""Seconds of timing one comparison after which it is not repeated again."""
 
 Call = Callable[[], Any]
 Side = Callable[[], AbstractContextManager[Call]]
@@ -63,9 +63,10 @@ class Found:
 
 
 def interleaved(comparison: Comparison, device: torch.device, repeats: int) -> Found:
-    """Run all sides in turn: memory first, then time, `repeats` rounds unless one takes longer than PATIENCE.
+    """Run all sides in turn: once for their memory, then `repeats` rounds for the time, fewer where PATIENCE ends.
 
-    A side that runs out of memory has no times. A first run that is not short counts as a round.
+    Looking at memory slows some sides more than others, so such a run is never a round. A side that runs out of
+    memory has no times.
     """
     results: dict[str, Any] = {}
     extra: dict[str, int] = {}
@@ -77,12 +78,9 @@ def interleaved(comparison: Comparison, device: torch.device, repeats: int) -> F
                 first = watched(call, device)
         if first is not None:
             results[name], extra[name] = first.result, first.extra_bytes
-            if first.seconds >= SHORT:
-                times[name].append(first.seconds)
-    spent = sum(sum(seconds) for seconds in times.values())
-    while results and any(len(times[name]) < repeats for name in results):
-        if spent > PATIENCE and all(times[name] for name in results):
-            break
+    rounds, spent = 0, 0.0
+    while results and rounds < repeats and spent <= PATIENCE:
+        rounds += 1
         for name in results:
             with comparison.sides[name]() as call:
                 _, seconds = timed(call, device)

@@ -20,7 +20,8 @@ def table(record: Record) -> str:
         "",
         "Time: median over interleaved runs of what stands in the second column, as a multiple of what stands in the "
         "third (lowest to highest of the rounds); below 1 it is faster. Memory: the peak above what was held before, "
-        "likewise as a multiple, and in MiB (second column / third).",
+        "likewise as a multiple, and in MiB (second column / third); from a run of its own, in which freed blocks are "
+        "returned to the system at once.",
         "",
         markdown(pd.DataFrame(rows)) if rows else "Nothing is measured yet.",
         "",
