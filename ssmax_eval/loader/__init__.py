@@ -45,7 +45,5 @@ def load(
         trust_remote_code,
         allow_pickle,
     )
-    lasting = source.rewritten(source.load(), chosen)
-    model = lasting.__enter__()
-    model.lasting = lasting
-    return model
+    with source.rewritten(source.load(), chosen, lasting=True) as model:
+        return model

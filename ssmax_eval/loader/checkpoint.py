@@ -189,9 +189,9 @@ class Checkpoint:
         return (hf if self.device_map else hf.to(device)).eval()
 
     @contextmanager
-    def rewritten(self, hf: PreTrainedModel, attention: Attention) -> Iterator[Model]:
-        """`hf`, as `load` gave it, running another attention inside the block."""
-        with rewritten(hf, attention, shape=self.shape) as rewriting:
+    def rewritten(self, hf: PreTrainedModel, attention: Attention, *, lasting: bool = False) -> Iterator[Model]:
+        """`hf`, as `load` gave it, running another attention inside the block, or from then on."""
+        with rewritten(hf, attention, shape=self.shape, lasting=lasting) as rewriting:
             yield Model(hf, self.tokenizer, rewriting, self.shape)
 
 

@@ -54,8 +54,6 @@ class Model:
         self._tokenizer = tokenizer
         self.rewriting = rewriting
         self.shape = shape
-        self.lasting: object = None
-        """Keeps the rewriting in force for as long as the model lives, where no `with` block does."""
         self.prefill_chunk: int | None = None
         """Tokens that run through the layers at a time, which bounds the memory of activations; None: all."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from weakref import finalize
 
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -111,9 +112,14 @@ class Rewriting:
 
 @contextmanager
 def rewritten(
-    hf: PreTrainedModel, attention: str | Attention, *, shape: Shape | None = None, verify: bool = True
+    hf: PreTrainedModel,
+    attention: str | Attention,
+    *,
+    shape: Shape | None = None,
+    verify: bool = True,
+    lasting: bool = False,
 ) -> Iterator[Rewriting]:
-    """Run `hf` with another attention inside the block; leaving it restores the model.
+    """Run `hf` with another attention inside the block; leaving it restores the model, unless `lasting`.
 
     `attention` is a specification such as "ssmax:s=0.2", or an Attention. `shape` fills in the parameters that
     depend on the checkpoint; by default it is read from the model's config. With `verify`, a short forward pass
@@ -132,7 +138,7 @@ def rewritten(
     if settled.log_scaled:
         refuse_scaling_twice(hf.config)
     rewriting = Rewriting(settled, settled.rewrites(shape))
-    with _installed(hf, rewriting):
+    with _installed(hf, rewriting, lasting):
         if verify:
             verify_rewriting(hf, rewriting)
         yield rewriting
@@ -178,8 +184,9 @@ def shape_of(config: Any, train_length: int | None = None, brought: Any = None) 
 
 
 @contextmanager
-def _installed(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[None]:
+def _installed(hf: PreTrainedModel, rewriting: Rewriting, lasting: bool) -> Iterator[None]:
     name, before = f"ssmax_eval_{next(_numbers)}", _implementations(hf)
+    stays = False
     rewriting.backend = backend = backend_of(hf, rewriting.attention)
     if backend is not None:
         name += f"_{backend.name.rsplit('/')[-1]}"  # models ask whether the name has flash in it
@@ -193,11 +200,19 @@ def _installed(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[None]:
                 if implementation == backend.configured:
                     config._attn_implementation_internal = name
         yield
+        stays = lasting
     finally:
-        for config, implementation in before:
-            config._attn_implementation_internal = implementation
-        AttentionInterface._global_mapping.pop(name)
-        AttentionMaskInterface._global_mapping.pop(name)
+        if stays:
+            finalize(hf, _forget, name)
+        else:
+            for config, implementation in before:
+                config._attn_implementation_internal = implementation
+            _forget(name)
+
+
+def _forget(name: str) -> None:
+    AttentionInterface._global_mapping.pop(name)
+    AttentionMaskInterface._global_mapping.pop(name)
 
 
 def _implementations(hf: PreTrainedModel) -> list[tuple[Any, str]]:

@@ -1,10 +1,12 @@
 """The few methods that tasks and notebooks use, against plain transformers."""
 
+import gc
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import (
+    AttentionInterface,
     AutoModelForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -47,6 +49,22 @@ def test_token_losses_are_the_cross_entropy_of_the_full_logits(
     batch = model.token_losses(IDS.view(2, 25))
     assert batch.shape == (2, 24)
     torch.testing.assert_close(batch[0], whole[:24])
+
+
+def test_a_loaded_model_stays_rewritten_for_as_long_as_it_lives(tiny_folder: Path) -> None:
+    """transformers' object by itself, too: in a script that kept nothing else, softmax would come back unseen."""
+    names = set(AttentionInterface())
+    asked = ssmax_eval.load(str(tiny_folder), "lssar", dtype="float64")
+    alone = ssmax_eval.load(str(tiny_folder), "lssar", dtype="float64").hf
+    with torch.no_grad():
+        wanted = asked.hf(IDS[None]).logits
+        assert torch.equal(alone(IDS[None]).logits, wanted)
+        with ssmax_eval.rewritten(alone, "softmax"):
+            assert not torch.allclose(alone(IDS[None]).logits, wanted)
+        assert torch.equal(alone(IDS[None]).logits, wanted)
+    del asked, alone
+    gc.collect()
+    assert set(AttentionInterface()) == names
 
 
 def test_the_head_is_the_models_own() -> None:
