@@ -85,9 +85,10 @@ def _unpacked(column: Any) -> Sequence[Scalar]:
     return range(column["from"], column["to"] + 1) if isinstance(column, dict) else column
 
 
-def short_floats(values: Any) -> list[float]:
-    """float32 numbers as the shortest decimals that read back as the same float32.
+DIGITS = 5
+"""Significant ones of a statistic that is stored: what follows differs with the order of float32 sums."""
 
-    `values` is a one-dimensional array of float32. JSON then holds 3.4567 rather than 3.456700086593628.
-    """
-    return [float(str(value)) for value in values]
+
+def short_floats(values: Any) -> list[float]:
+    """The numbers of a one-dimensional array to DIGITS significant digits, so that JSON holds no more."""
+    return [float(f"{value:.{DIGITS}g}") for value in values]
