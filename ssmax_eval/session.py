@@ -122,7 +122,7 @@ def _one(plan: Plan, run: Run, model: Any, batch_size: int | None) -> None:
     cells = plan.todo(run)
     title = f"{run.task.kind} | {describe(run.attention)}"
     done = len(run.task.cells()) - len(cells)
-    click.echo(f"{title}: {len(cells)} cells" + (f", {done} already there" if done else ""), err=True)
+    click.echo(f"{title}: {len(cells)} cells" + (f" to measure, {done} already there" if done else ""), err=True)
     lengths = sorted({cell.context_length for cell in cells})
     sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
     failed = 0
