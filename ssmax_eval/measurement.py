@@ -73,9 +73,13 @@ class Measurement:
         )
 
 
+DIGITS = 6
+"""Significant ones of the numbers in rows that are stored: what follows differs with the order of float32 sums."""
+
+
 def _packed(column: Sequence[Scalar]) -> Any:
-    """A column as JSON holds it: whole numbers that count up by one as their two ends, all else in full."""
-    values = list(column)
+    """A column as JSON holds it: numbers to DIGITS, and whole ones that count up by one as their two ends."""
+    values = [float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value for value in column]
     if len(values) > 2 and type(values[0]) is int and values == list(range(values[0], values[0] + len(values))):
         return {"from": values[0], "to": values[-1]}
     return values
@@ -83,12 +87,3 @@ def _packed(column: Sequence[Scalar]) -> Any:
 
 def _unpacked(column: Any) -> Sequence[Scalar]:
     return range(column["from"], column["to"] + 1) if isinstance(column, dict) else column
-
-
-DIGITS = 5
-"""Significant ones of a statistic that is stored: what follows differs with the order of float32 sums."""
-
-
-def short_floats(values: Any) -> list[float]:
-    """The numbers of a one-dimensional array to DIGITS significant digits, so that JSON holds no more."""
-    return [float(f"{value:.{DIGITS}g}") for value in values]

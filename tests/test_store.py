@@ -12,7 +12,7 @@ import pytest
 
 from ssmax_eval import read_results
 from ssmax_eval.errors import UserError
-from ssmax_eval.measurement import Cell, Measurement, short_floats
+from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.store import CELLS_FILE, Store, read_runs
 
 COLUMNS = {
@@ -155,12 +155,12 @@ def test_nan_is_no_measurement() -> None:
         Measurement(CELLS[0], {}, {"a": [1], "b": [1, 2]})
 
 
-def test_short_floats_are_right_to_five_digits_and_no_longer() -> None:
+def test_numbers_in_rows_are_stored_to_six_digits() -> None:
     rng = np.random.default_rng(0)
     values = (rng.standard_normal(1000) * 10.0 ** rng.integers(-8, 5, 1000)).astype(np.float32)
-    written = json.dumps(short_floats(values))
-    np.testing.assert_allclose(json.loads(written), values, rtol=5.1e-5)
-    assert max(map(len, written[1:-1].split(", "))) <= len("-1.2345e-05")
+    written = Measurement(CELLS[0], {}, {"nll": values.tolist()}).to_json()
+    np.testing.assert_allclose(Measurement.from_json(written).rows["nll"], values, rtol=5.1e-6)
+    assert max(map(len, written.partition("[")[2].split(","))) <= len("-1.23456e-05]}}")
 
 
 def test_a_column_that_counts_up_is_its_two_ends_on_disk_and_itself_when_read() -> None:

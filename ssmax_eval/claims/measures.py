@@ -57,24 +57,29 @@ class Quantity(Protocol):
         """What was typed to get them."""
 
 
-@dataclass(frozen=True)
-class TrainingLoss:
-    """Loss on plain text in the last tenth of the training, in nats per token, by logged step."""
+class _Training:
+    """Something that is read off the record of a training."""
 
-    unit = "logged steps"
     percent = False
-
-    def values(self, evidence: Evidence, family: str) -> pd.Series:
-        parts = {t.seed: t.curve.set_index("step")["loss_text"] for t in evidence.trained if t.family == family}
-        parts = {seed: curve[curve.index > (1 - LAST_PART) * curve.index.max()] for seed, curve in parts.items()}
-        return pd.concat(parts, names=["seed"]) if parts else NOTHING
 
     def commands(self, evidence: Evidence, family: str) -> list[str]:
         return [t.record["command"] for t in evidence.trained if t.family == family]
 
 
 @dataclass(frozen=True)
-class Explained:
+class TrainingLoss(_Training):
+    """Loss on plain text in the last tenth of the training, in nats per token, by logged step."""
+
+    unit = "logged steps"
+
+    def values(self, evidence: Evidence, family: str) -> pd.Series:
+        parts = {t.seed: t.curve.set_index("step")["loss_text"] for t in evidence.trained if t.family == family}
+        parts = {seed: curve[curve.index > (1 - LAST_PART) * curve.index.max()] for seed, curve in parts.items()}
+        return pd.concat(parts, names=["seed"]) if parts else NOTHING
+
+
+@dataclass(frozen=True)
+class Explained(_Training):
     """Share of the variance of the factors learned for every n that a straight line explains (R²), by layer.
 
     A line in log n, or in n.
@@ -83,7 +88,6 @@ class Explained:
     in_log: bool
 
     unit = "layers"
-    percent = False
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
         tables = {t.seed: found for t in evidence.trained if t.family == family and (found := t.free_factors())}
@@ -93,9 +97,6 @@ class Explained:
             for layer, factors in enumerate(table)
         }
         return pd.Series(shares, dtype="float64").rename_axis(["seed", "layer"]) if shares else NOTHING
-
-    def commands(self, evidence: Evidence, family: str) -> list[str]:
-        return [t.record["command"] for t in evidence.trained if t.family == family]
 
 
 @dataclass(frozen=True)

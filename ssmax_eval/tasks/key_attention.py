@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ssmax_eval.errors import UserError
 from ssmax_eval.loader import Question
-from ssmax_eval.measurement import short_floats
 from ssmax_eval.tasks.niah import NeedleTask, scored
 from ssmax_eval.tasks.prompts import Prompt
 
@@ -86,6 +85,6 @@ def _rows(table: Tensor, positions: list[int]) -> dict[str, list[Any]]:
         name: index.reshape(-1, 3)[:, i].tolist() for i, name in enumerate(("layer", "head", "position"))
     }
     for i, name in enumerate(STATISTICS):
-        columns[name] = short_floats(table[:, i].flatten().numpy())
-    columns["effective_keys"] = short_floats(table[:, STATISTICS.index("entropy")].exp().flatten().numpy())
+        columns[name] = table[:, i].flatten().tolist()
+    columns["effective_keys"] = table[:, STATISTICS.index("entropy")].exp().flatten().tolist()
     return columns

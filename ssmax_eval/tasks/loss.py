@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from ssmax_eval.loader import Model
 
 
-DECIMALS = 5
-"""Of a loss that is stored, in nats: what follows differs from machine to machine, by the order of float32 sums."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Loss(Task):
     """−log p of every token of long documents: one pass gives every position, and the mean to every length."""
@@ -45,9 +41,7 @@ class Loss(Task):
             losses = model.token_losses(torch.tensor([ids for _, ids in chosen]))
             positions = range(1, losses.shape[1] + 1)
             return [
-                Measurement(
-                    cell, {"source": source}, {"position": positions, "nll": [round(x, DECIMALS) for x in nll.tolist()]}
-                )
+                Measurement(cell, {"source": source}, {"position": positions, "nll": nll.tolist()})
                 for cell, (source, _), nll in zip(cells, chosen, losses, strict=True)
             ]
 

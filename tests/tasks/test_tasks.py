@@ -29,7 +29,7 @@ def test_a_batch_gives_what_single_cells_give(model: ssmax_eval.Model) -> None:
             assert one.cell == cell
             for name, column in {**one.rows, **{k: [v] for k, v in one.values.items()}}.items():
                 other = alone.rows.get(name, [alone.values.get(name)])
-                assert column == (pytest.approx(other, rel=2e-4, abs=1e-4) if isinstance(other[0], float) else other)
+                assert column == (pytest.approx(other, abs=1e-4) if isinstance(other[0], float) else other)
 
 
 @pytest.mark.parametrize("kind", [Niah, KeyAttention])
@@ -156,7 +156,7 @@ def test_fading_statistics_are_those_of_the_weights(model: ssmax_eval.Model) -> 
         row = {name: column[i] for name, column in found.rows.items()}
         a = weights[row["layer"]][row["head"], positions.index(row["position"])]
         a = a[a > 0]
-        assert row["max_weight"] == pytest.approx(float(a.max()), rel=6e-5)
+        assert row["max_weight"] == pytest.approx(float(a.max()), rel=1e-5)
         assert row["entropy"] == pytest.approx(float(-(a * a.log()).sum()), rel=1e-4, abs=1e-6)
         assert row["effective_keys"] == pytest.approx(float((-(a * a.log()).sum()).exp()), rel=1e-4)
 

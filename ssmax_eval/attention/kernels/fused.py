@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssmax_eval.attention.base import Visible
 from ssmax_eval.attention.extras import Extras
-from ssmax_eval.attention.kernels.normalised import LEAST_ROWS
+from ssmax_eval.attention.kernels.normalised import plain
 
 WIDEST = 256
 """Width of a head beyond which its rows no longer fit a block."""
@@ -23,12 +23,8 @@ def takes(query: Tensor, key: Tensor, value: Tensor, visible: Visible, extras: E
     tensors = query, key, value
     return (
         query.device.type == "cuda"
-        and visible.mask is None
-        and not extras.named()
-        and visible.rows >= LEAST_ROWS
-        and (p is None or p in range(1, 65))
+        and plain(*tensors, visible=visible, extras=extras, p=p)
         and all(x.dtype in (torch.float32, *HALVES) and x.shape[-1] <= WIDEST for x in tensors)
-        and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
         and _runs_triton(query.device)
     )
 

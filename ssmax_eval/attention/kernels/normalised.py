@@ -19,16 +19,22 @@ LEAST_ROWS = 128
 """Rows below which the definition is as good."""
 
 
-def takes(query: Tensor, key: Tensor, value: Tensor, visible: Visible, extras: Extras, p: float | None) -> bool:
-    """Whether the fast path stands for the definition here."""
-    tensors = query, key, value
+def plain(*tensors: Tensor, visible: Visible, extras: Extras, p: float | None) -> bool:
+    """Whether some kernel could stand for the definition: plainly causal, worth it, and nobody asks for gradients."""
     return (
         visible.mask is None
         and not extras.named()
         and visible.rows >= LEAST_ROWS
-        and (p is None or (p in range(1, 65)))
-        and all(x.device.type == "cpu" and x.dtype != torch.float64 for x in tensors)
+        and (p is None or p in range(1, 65))
         and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+    )
+
+
+def takes(query: Tensor, key: Tensor, value: Tensor, visible: Visible, extras: Extras, p: float | None) -> bool:
+    """Whether the fast path stands for the definition here."""
+    tensors = query, key, value
+    return plain(*tensors, visible=visible, extras=extras, p=p) and all(
+        x.device.type == "cpu" and x.dtype != torch.float64 for x in tensors
     )
 
 
