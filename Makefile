@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint study bench clean
 
 demo: .venv/demo
 	HF_HUB_OFFLINE=1 $(BIN)/ssmax-eval demo
@@ -12,6 +12,12 @@ test: .venv/test lint
 
 test-slow: .venv/test .venv/demo
 	$(BIN)/python -m pytest -m "slow or real"
+
+study: .venv/installed
+	$(BIN)/python -m study results/reference --checkpoints checkpoints -o results
+
+bench: .venv/demo
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks -o results/bench
 
 lint: .venv/test
 	$(BIN)/ruff check .

@@ -22,4 +22,4 @@ for checkpoint in checkpoints/*/; do
     measure --task niah_reference --task key_attention_reference --task loss_reference --rope-theta-scale $scale
   done
 done
-ssmax-eval claims results/reference --checkpoints checkpoints -o results
+python -m study results/reference --checkpoints checkpoints -o results

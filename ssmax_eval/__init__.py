@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssmax_eval.attention import ATTENTIONS, Attention, parse
     from ssmax_eval.errors import UserError
-    from ssmax_eval.loader import Model, convert, load, register, rewritten
+    from ssmax_eval.model import Model, convert, load
     from ssmax_eval.report import write_report
+    from ssmax_eval.rewriting import register, rewritten
     from ssmax_eval.store import read_results
 
 __version__ = "0.1.0"
@@ -36,11 +37,11 @@ _ROOMS = {
     "ATTENTIONS": "attention",
     "Attention": "attention",
     "parse": "attention",
-    "Model": "loader",
-    "convert": "loader",
-    "load": "loader",
-    "register": "loader",
-    "rewritten": "loader",
+    "Model": "model",
+    "convert": "model",
+    "load": "model",
+    "register": "rewriting",
+    "rewritten": "rewriting",
     "UserError": "errors",
     "read_results": "store",
     "write_report": "report",

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 Scalar = float | int | str | bool | None
@@ -71,6 +71,50 @@ class Measurement:
             error=record.get("error"),
             seconds=record["seconds"],
         )
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One of the numbers that a task measures: what it is called, what it means, and how a report treats it.
+
+    A task declares its quantities, and the description of every run carries them, so that reports need to know no
+    task by name.
+    """
+
+    name: str
+    """Column of the results that holds it."""
+    title: str
+    """What it is, for captions and axes: "needles found"."""
+    unit: str = ""
+    """"share", "nats per token", "attention weight", ...; empty for a plain number."""
+    better: str = ""
+    """"higher" or "lower"; empty where neither is better."""
+    pool: str = "mean"
+    """How the values of a series become one: "share" (of zeros and ones), "mean", or "prefix" (the mean over the first
+    L positions of each unit, for every L)."""
+    units: tuple[str, ...] = ("trial",)
+    """Columns that tell independent repetitions apart, which intervals are over."""
+    same: tuple[str, ...] = ()
+    """Columns that agree where two series measured the very same thing; differences are taken there alone."""
+    views: tuple[str, ...] = ("by_length",)
+    """Figures and tables that show it, by their names in the report."""
+    where: tuple[str, str] | None = None
+    """Two columns that agree in the rows that count; None: all rows count."""
+    digits: int = 3
+    """Decimals that tables show."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON holds them."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Quantity":
+        """Read back what `to_json` gave; fields of a newer version are left out."""
+        known = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in record.items() if name in known
+        }
+        return cls(**values)
 
 
 DIGITS = 6

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ssmax_eval.corpus import Text, digest, read_texts
 from ssmax_eval.errors import UserError
-from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.measurement import Cell, Measurement, Quantity
 
 if TYPE_CHECKING:
-    from ssmax_eval.loader import Model
+    from ssmax_eval.model import Model
 
 Measure = Callable[[Sequence[Cell]], Iterable[Measurement]]
 """Measures cells of one context length together, and gives a measurement for each, in order, as soon as it can."""
@@ -30,6 +30,10 @@ class Task(ABC):
     """Name in the registry."""
     about: ClassVar[str] = ""
     """One line for `ssmax-eval list`."""
+    version: ClassVar[int] = 1
+    """Raised when a number of the task changes its meaning, so that old cells are not reused in silence."""
+    quantities: ClassVar[tuple[Quantity, ...]] = ()
+    """What it measures, the headline first."""
 
     lengths: tuple[int, ...] = grid()
     """Context lengths in tokens; a length counts everything that the model sees, and the answer."""

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from ssmax_eval.errors import UserError
-from ssmax_eval.loader import Question
+from ssmax_eval.measurement import Quantity
+from ssmax_eval.model import Question
 from ssmax_eval.tasks.niah import NeedleTask, scored
 from ssmax_eval.tasks.prompts import Prompt
 
 if TYPE_CHECKING:
-    from ssmax_eval.loader import Answer, Model
+    from ssmax_eval.model import Answer, Model
 
 STATISTICS = ("needle_score", "max_weight", "entropy", "first_weight")
 
@@ -28,6 +29,15 @@ class KeyAttention(NeedleTask):
 
     kind = "key_attention"
     about = "needle score by layer and head, and attention fading by position"
+    quantities = (
+        Quantity("needle_score", "needle score", "attention weight", "higher", units=("depth", "trial"),
+                 where=("position", "answer_position"), views=("by_head", "head_map", "by_outcome", "by_length")),
+        Quantity("max_weight", "largest weight", "attention weight", units=("depth", "trial"), views=("fading",)),
+        Quantity("entropy", "entropy of the weights", "nats", units=("depth", "trial"), views=("fading",)),
+        Quantity("effective_keys", "effective number of keys", "keys", units=("depth", "trial"), views=("fading",)),
+        Quantity("first_weight", "weight on the first token", "attention weight", units=("depth", "trial"),
+                 views=("fading",)),
+    )  # fmt: skip
 
     probed_rows: int = 6
     """Rows besides the answering one: the last but one, and halvings of it."""

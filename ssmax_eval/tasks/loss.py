@@ -8,11 +8,11 @@ import torch
 
 from ssmax_eval.corpus import Text, shuffled
 from ssmax_eval.errors import UserError
-from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.tasks.base import Measure, Task, grid
 
 if TYPE_CHECKING:
-    from ssmax_eval.loader import Model
+    from ssmax_eval.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,11 @@ class Loss(Task):
 
     kind = "loss"
     about = "test loss by position and by length, in nats per token"
+    version = 2  # 1: losses of OPT and Whisper models were computed from blank tokens
+    quantities = (
+        Quantity("nll", "loss", "nats per token", "lower", pool="prefix", units=("source", "document"),
+                 same=("source", "document"), views=("by_position", "by_length", "perplexity")),
+    )  # fmt: skip
 
     documents: int = grid(4)
     """Documents of each length."""

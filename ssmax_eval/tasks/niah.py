@@ -5,19 +5,19 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from ssmax_eval.corpus import filler, shuffled
 from ssmax_eval.errors import UserError
-from ssmax_eval.loader import Question
-from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.measurement import Cell, Measurement, Quantity
+from ssmax_eval.model import Question
 from ssmax_eval.tasks.base import Measure, Task, grid
 from ssmax_eval.tasks.prompts import Haystack, Prompt, Wording
 
 if TYPE_CHECKING:
-    from ssmax_eval.loader import Answer, Model
+    from ssmax_eval.model import Answer, Model
 
 SCORINGS = ("teacher_forced", "generate")
 
@@ -25,6 +25,16 @@ SCORINGS = ("teacher_forced", "generate")
 @dataclass(frozen=True, kw_only=True)
 class NeedleTask(Task):
     """What every task with one needle in a haystack shares: the grid and the prompts."""
+
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity(
+            "score", "needles found", "share", "higher", pool="share", units=("depth", "trial"),
+            same=("expected", "actual_length", "prompt"), views=("heatmap", "by_length"), digits=2,
+        ),
+        Quantity("leading_digits", "leading digits right", "share", "higher", units=("depth", "trial"), views=()),
+        Quantity("logprob", "log-probability of the answer", "nats per token", "higher", units=("depth", "trial"),
+                 views=()),
+    )  # fmt: skip
 
     depths: tuple[float, ...] = grid((0.0, 0.25, 0.5, 0.75, 1.0))
     """Wanted depths of the needle: 0 is the start of the haystack, 1 its end."""

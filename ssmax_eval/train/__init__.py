@@ -18,9 +18,9 @@ from transformers.utils import logging as transformers_logging
 
 from ssmax_eval import __version__
 from ssmax_eval.attention import Shape, describe
+from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.corpus import Text
 from ssmax_eval.errors import UserError
-from ssmax_eval.loader import Checkpoint
 from ssmax_eval.train.card import write_card
 from ssmax_eval.train.data import Data, training_texts
 from ssmax_eval.train.model import Plan, learned, learning, loaded, new_model, plan, write

@@ -14,10 +14,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from ssmax_eval.attention import Attention, Shape, describe, parse
 from ssmax_eval.attention.auto import Auto
 from ssmax_eval.attention.parameters import PerHead
+from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.checkpoint.config import carry
 from ssmax_eval.errors import UserError
-from ssmax_eval.loader import Checkpoint, rewritten
-from ssmax_eval.loader.carried import carry
-from ssmax_eval.loader.convert import save_config
+from ssmax_eval.model.convert import save_config
+from ssmax_eval.rewriting import rewritten
 from ssmax_eval.train.recipe import Recipe
 
 

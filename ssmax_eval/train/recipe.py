@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssmax_eval.errors import UserError, unknown
-from ssmax_eval.options import assignments
-from ssmax_eval.tasks import built, checked, from_yaml
+from ssmax_eval.settings import assignments, built, checked, from_yaml
 from ssmax_eval.tasks.prompts import CITIES, Wording
 
 _HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ from torch import Tensor
 from ssmax_eval.attention import ATTENTIONS, Attention, Extras, Shape, SSMax, Visible, parse, scores
 from ssmax_eval.attention.base import masked_softmax, weighted_sum
 from ssmax_eval.attention.contract import CLAUSES, demand, run
-from ssmax_eval.cli import main
+from ssmax_eval.cli.main import main
 from ssmax_eval.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,11 @@ import pytest
 
 import ssmax_eval
 from ssmax_eval import tasks
+from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
-from ssmax_eval.loader import Checkpoint
-from ssmax_eval.runner import Run, measure
+from ssmax_eval.model import running
+from ssmax_eval.run.identity import Run
+from ssmax_eval.run.measure import measure
 from ssmax_eval.store import Store, read_results
 from ssmax_eval.tasks.dense import NiahDense
 from ssmax_eval.tasks.niah import scored
@@ -51,11 +53,11 @@ def test_other_depths_are_another_run() -> None:
 
 @pytest.mark.parametrize("attention", ["softmax", "ssmax:s=0.3", "lssar:p=3"])
 def test_cells_are_what_a_cold_run_of_the_shown_prompt_gives(tiny_folder: Path, tmp_path: Path, attention: str) -> None:
-    from ssmax_eval import trial
+    from ssmax_eval.run import stored as trial
 
     checkpoint = Checkpoint(str(tiny_folder), dtype="float64")
     task = NiahDense(lengths=(512,), depths=DEPTHS, trials=1, digits=5)
-    with checkpoint.rewritten(checkpoint.load(), ssmax_eval.attention.parse(attention)) as model:
+    with running(checkpoint, checkpoint.load(), ssmax_eval.attention.parse(attention)) as model:
         run = Run(checkpoint, model.attention, task)
         session = {"given": {"checkpoint": str(tiny_folder), "texts": []}}
         measure(run, model, Store(tmp_path), session=session)

@@ -6,7 +6,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from ssmax_eval import read_results
-from ssmax_eval.cli import main
+from ssmax_eval.cli.main import main
 from ssmax_eval.train import Recipe
 
 

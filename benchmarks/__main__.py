@@ -1,0 +1,39 @@
+"""`python -m benchmarks`."""
+
+import sys
+from typing import Any
+
+import click
+
+from ssmax_eval.cli import options
+from ssmax_eval.cli.one_line import Command
+from ssmax_eval.cli.options import checkpoint_of, lengths_option
+
+
+@click.command(cls=Command)
+@click.argument("checkpoint", default="smollm2-135m")
+@click.option("--only", help="Sections: attention,needle,loss,key,memory,harness,rate; all by default.")
+@click.option("--lengths", callback=lengths_option, help="Context lengths; models run to 4096 at most.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds of a comparison.")
+@click.option("--quick", is_flag=True, help="Short lengths, one round.")
+@click.option("-o", "--output", default="results/bench", show_default=True, help="Folder for what is found.")
+@options.checkpoint_options
+def main(checkpoint: str, output: str, **loading: Any) -> None:
+    """Time and memory against what a user would run instead, as ratios of interleaved runs.
+
+    Finished comparisons are kept in the output folder; the same command goes on where it stopped.
+
+    Example:  python -m benchmarks --quick -o bench
+    """
+    import benchmarks as room
+
+    chosen = {name: loading.pop(name) for name in ("only", "lengths", "repeats", "quick")}
+    text, agree = room.run(checkpoint_of(checkpoint, loading), output, **chosen)
+    click.echo(text)
+    if not agree:
+        click.echo("Two sides of a comparison that must agree do not; the table says which.", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

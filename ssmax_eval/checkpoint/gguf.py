@@ -1,0 +1,95 @@
+"""GGUF files: converted once to a folder of safetensors, and kept in a cache."""
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ssmax_eval.checkpoint.fingerprint import file_digest
+from ssmax_eval.errors import UserError
+
+log = logging.getLogger(__name__)
+
+CONVERSION = 1
+"""Raised when the conversion changes what it writes, so that older copies are not used."""
+
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def cache_folder() -> Path:
+    """Where converted checkpoints are kept: `$SSMAX_EVAL_CACHE`, else the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SSMAX_EVAL_CACHE") or Path(base) / "ssmax-eval")
+
+
+def converted(path: Path) -> Path:
+    """The folder of safetensors made from a GGUF file: from the cache, or converted now (float32, half a minute)."""
+    target = cache_folder() / f"{path.stem}-{file_digest(path)[:16]}-v{CONVERSION}"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix="converting-", dir=target.parent))
+    try:
+        log.info("converting %s, once", path.name)
+        _convert(path, draft)
+        try:
+            draft.rename(target)
+        except OSError:
+            if not target.exists():  # another process was faster
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def _convert(path: Path, folder: Path) -> None:
+    import torch
+    from gguf import GGUFReader
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        fields = GGUFReader(path).fields
+        pre = fields["tokenizer.ggml.pre"].contents() if "tokenizer.ggml.pre" in fields else None
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        hf = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    except (ValueError, OSError, KeyError, IndexError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path.name!r} cannot be read as a GGUF checkpoint: {reason}") from None
+    _restore_pre_tokenizer(tokenizer, pre, path.name)
+    tokenizer.save_pretrained(folder)
+    # transformers refuses to save what it takes for a quantised model; the weights are plain float32 now.
+    if hasattr(hf.config, "quantization_config"):
+        del hf.config.quantization_config
+    hf.hf_quantizer, hf.quantization_method, hf.is_quantized = None, None, False
+    hf.save_pretrained(folder)
+
+
+def _restore_pre_tokenizer(tokenizer: Any, pre: str | None, name: str) -> None:
+    """Put back how text is split before merging: the file names it, and transformers' conversion loses it."""
+    from tokenizers import Regex
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Sequence, Split
+
+    def split(pattern: str) -> PreTokenizer:
+        return Sequence([Split(Regex(pattern), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])
+
+    digits = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    known = {
+        "smollm": digits,
+        "starcoder": digits,
+        "gpt-2": ByteLevel(add_prefix_space=False),
+        "llama-bpe": split(LLAMA_3),
+        "qwen2": split(LLAMA_3.replace(r"\p{N}{1,3}", r"\p{N}")),
+    }
+    if pre in known:
+        tokenizer.backend_tokenizer.pre_tokenizer = known[pre]
+    elif pre not in (None, "default"):
+        log.warning(
+            "%s splits text by %r, which is not known here; some tokens may differ from the original's",
+            name,
+            pre,
+        )

@@ -1,0 +1,25 @@
+"""The shape of a checkpoint: what an attention needs to know of it, read from its config."""
+
+from typing import Any
+
+from ssmax_eval.attention import Shape
+from ssmax_eval.checkpoint.config import carried
+from ssmax_eval.errors import UserError
+
+
+def shape_of(config: Any, train_length: int | None = None, brought: Any = None) -> Shape:
+    """Layers, heads and training length from a transformers config. UserError when it names no length."""
+    text = config.get_text_config(decoder=True)
+    length = train_length or getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
+    if not length:
+        raise UserError(
+            f"the config of this {text.model_type!r} checkpoint names no training length; give --train-length"
+        )
+    layers, heads = (int(getattr(text, name, 0)) for name in ("num_hidden_layers", "num_attention_heads"))
+    if not layers or not heads:
+        raise UserError(
+            f"no layer of a {text.model_type!r} model attends by queries and keys; nothing can be rewritten"
+        )
+    kinds = getattr(text, "layer_types", None) or []
+    full = tuple(i for i, kind in enumerate(kinds) if kind == "full_attention") if len(set(kinds)) > 1 else None
+    return Shape(layers, heads, int(length), brought or {}, full, carried(config))

@@ -1,0 +1,58 @@
+"""`ssmax-eval check` and `ssmax-eval convert`."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from ssmax_eval.cli import options
+from ssmax_eval.cli.options import checkpoint_of
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--attention", "attentions", multiple=True, help="Attention to try; all of them by default.")
+@options.checkpoint_options
+def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
+    """Load CHECKPOINT and prove, on a few tokens, that its attention can be rewritten.
+
+    Given an attention instead (a name, or file.py:Class), prove that it does what an attention must.
+
+    \b
+    Examples:
+      ssmax-eval check smollm2-135m --attention lssar:p=3
+      ssmax-eval check my_attention.py:Mine
+    """
+    from ssmax_eval.attention import ATTENTIONS
+    from ssmax_eval.run import check as room
+
+    name, colon, _ = checkpoint.partition(":")
+    if name in ATTENTIONS or (colon and not os.path.exists(checkpoint)):
+        lines = room.contract(checkpoint)
+    else:
+        lines = room.check(checkpoint_of(checkpoint, loading), attentions)
+    refused = False
+    for line, good in lines:
+        click.echo(line)
+        refused |= not good
+    if refused:
+        sys.exit(2)
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--attention", required=True, help="Attention and parameters to carry, e.g. ssmax:s=0.168.")
+@click.option("-o", "--output", required=True, help="New folder for the checkpoint.")
+@options.checkpoint_options
+def convert(checkpoint: str, attention: str, output: str, **loading: Any) -> None:
+    """Copy CHECKPOINT to a folder whose config carries the attention.
+
+    It loads here by itself, and in transformers after `ssmax_eval.register()`.
+
+    Example:  ssmax-eval convert smollm2-135m --attention ssmax:s=0.125 -o smollm2-ssmax
+    """
+    from ssmax_eval.attention import describe
+    from ssmax_eval.model import convert as write
+
+    click.echo(f"{output} carries {describe(write(checkpoint_of(checkpoint, loading), attention, output))}")

@@ -1,0 +1,27 @@
+"""A mistake of the user's is said in one line, with exit status 2; anything else is a bug and keeps its traceback."""
+
+from typing import Any
+
+import click
+
+from ssmax_eval.errors import UserError
+
+
+class _OneLine(click.Command):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
+            ctx.exit(130)
+
+
+class Command(_OneLine):
+    """A command by itself."""
+
+
+class Commands(_OneLine, click.Group):
+    """A group of commands."""

@@ -1,0 +1,22 @@
+"""`ssmax-eval train`."""
+
+from typing import Any
+
+import click
+
+from ssmax_eval.cli import options
+
+
+@click.command()
+@options.train_options
+def train(recipe: str, settings: tuple[str, ...], output: str, start: str | None, **changes: Any) -> None:
+    """Train a small language model by RECIPE: a shipped name (cpu, gpu_small, gpu) or a YAML file.
+
+    The same command goes on where it stopped; the folder then runs under the attention it was trained with.
+
+    Example:  ssmax-eval train cpu --attention ssmax --text novels -o trained/ssmax
+    """
+    from ssmax_eval import train as room
+
+    changed = {name: value for name, value in changes.items() if value is not None and (value or name == "learn")}
+    room.train(room.load(recipe, changed, settings), output, start)

@@ -1,0 +1,229 @@
+"""A language model as the tasks see it: a few methods, tokens in, numbers out."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from ssmax_eval.attention import Attention, Shape
+from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.checkpoint.rope import forget_lengths, refuse_length_dependence
+from ssmax_eval.errors import UserError
+from ssmax_eval.model.passes import Pass, Reduce, answering, body_of, pieces, resumable
+from ssmax_eval.rewriting import Rewriting, rewritten
+
+log = logging.getLogger(__name__)
+
+HEAD_ROWS = 128
+"""Positions whose logits exist at a time; all of them at once would be T x vocabulary."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Sequences that end with the answers expected of the model, and the rows of attention to look at."""
+
+    ids: Any
+    """int64 tokens [B, T], or [T]."""
+    answer_tokens: int
+    """Last tokens of every sequence whose prediction is wanted."""
+    rows: Sequence[int] = ()
+    reduce: Reduce | None = None
+    """Made of each layer's attention weights in those rows."""
+
+
+Answer = tuple[Tensor, Tensor, list[Tensor]]
+"""Log-probabilities of the expected tokens in nats (float32 [B, answer_tokens], float64 for such a model), the tokens
+that the model would have chosen (int64, likewise), and what `reduce` made of each layer."""
+
+
+class Model:
+    """A causal language model whose attention is rewritten, with its tokenizer."""
+
+    def __init__(
+        self,
+        hf: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None,
+        rewriting: Rewriting,
+        shape: Shape,
+    ) -> None:
+        self.hf = hf
+        self._tokenizer = tokenizer
+        self.rewriting = rewriting
+        self.shape = shape
+        self.prefill_chunk: int | None = None
+        """Tokens that run through the layers at a time, which bounds the memory of activations; None: all."""
+
+    @property
+    def attention(self) -> Attention:
+        """The attention that runs, its parameters settled."""
+        return self.rewriting.attention
+
+    @property
+    def tokenizer(self) -> Any:
+        """The transformers tokenizer. UserError when the checkpoint has none."""
+        if self._tokenizer is None:
+            raise UserError("this checkpoint has no tokenizer; put its tokenizer files beside its weights")
+        return self._tokenizer
+
+    @property
+    def max_positions(self) -> int | None:
+        """Tokens beyond which the model cannot run at all (a learned position table), or None."""
+        length = getattr(self.hf.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        tables = [
+            m.num_embeddings
+            for m in self.hf.modules()
+            if isinstance(m, torch.nn.Embedding) and m is not self.hf.get_input_embeddings()
+        ]
+        return length if length and any(length <= n <= length + 2 for n in tables) else None
+
+    @cached_property
+    def resumable(self) -> bool:
+        """Whether a pass can be read on from and taken back, so that what texts have in common runs once."""
+        return self.rewriting is not None and resumable(self.hf, self.rewriting)
+
+    @cached_property
+    def _body(self) -> torch.nn.Module:
+        return body_of(self.hf)
+
+    @torch.inference_mode()
+    def token_losses(self, ids: Any) -> Tensor:
+        """−log p(x_t | x_<t) for t = 1 … T−1, in nats: float32 [T−1], or [B, T−1] for ids [B, T].
+
+        `ids` are int64 tokens; a model in float64 gives float64. One forward pass, or one in pieces with
+        `prefill_chunk`; logits exist for a slice of positions at a time.
+        """
+        batch = self._batch(ids)
+        refuse_length_dependence(self.hf.config, batch.shape[1])
+        last, losses = batch.shape[1] - 1, []
+        chunk = self._chunk(batch)
+        reading = self._pass(0 if chunk is None else last + 1)
+        for start, stop in pieces(0, last + 1, chunk):
+            hidden, _ = reading.read(batch[:, start:stop])
+            for first in range(start, min(stop, last), HEAD_ROWS):
+                after = min(first + HEAD_ROWS, stop, last)
+                logits = self._logits(hidden, first - start, after - start)
+                losses.append(_surprise(logits, batch[:, first + 1 : after + 1]).cpu())
+        joined = torch.cat(losses, dim=1)
+        return joined if torch.as_tensor(ids).ndim == 2 else joined[0]
+
+    def answer(self, ids: Any, answer_tokens: int, rows: Any = (), reduce: Reduce | None = None) -> Answer:
+        """What the model makes of the last `answer_tokens` tokens of ids [B, T], under teacher forcing.
+
+        With `reduce`, also what that makes of each layer's attention weights in the given `rows`.
+        """
+        return next(self.answers([Question(ids, answer_tokens, [int(row) for row in rows], reduce)]))
+
+    @torch.inference_mode()
+    def answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        """What `answer` says of each question, in order and as soon as it is known.
+
+        The tokens with which a question begins like the one before it are not run again, where the model is
+        `resumable`; put questions that share much next to each other.
+        """
+        reading: Pass | None = None
+        for question in questions:
+            batch = self._batch(question.ids)
+            chunk, tail = self._chunk(batch), question.answer_tokens + 1
+            remember = chunk is not None or (len(questions) > 1 and self.resumable)
+            length = batch.shape[1]
+            known = min(reading.shared(batch, question.rows), length - tail) if reading and remember else 0
+            if reading and known:
+                reading.cut(known)
+            else:
+                reading = self._pass(length if remember else 0)
+            for start, stop in pieces(known, length, chunk, tail):
+                reduce = question.reduce if stop == length else None
+                hidden, looked_at = reading.read(batch[:, start:stop], question.rows, reduce)
+            logits = self._logits(hidden, length - tail - start, length - 1 - start)
+            yield -_surprise(logits, batch[:, 1 - tail :]).cpu(), logits.argmax(-1).cpu(), looked_at
+
+    @torch.inference_mode()
+    def attention_rows(self, ids: Any, rows: Any, reduce: Reduce) -> list[Tensor]:
+        """For each layer, `reduce(weights)` of the attention weights [B, H, R, T] in the given rows (int64 [R]).
+
+        Only those rows are ever formed, from the queries and keys of the very calls that attend.
+        """
+        batch, looked_at = self._batch(ids), list[Tensor]()
+        chunk, chosen = self._chunk(batch), [int(row) for row in rows]
+        reading = self._pass(0 if chunk is None else batch.shape[1])
+        for start, stop in pieces(0, batch.shape[1], chunk):
+            _, looked_at = reading.read(batch[:, start:stop], chosen, reduce if stop == batch.shape[1] else None)
+        return looked_at
+
+    def key_mass(self, ids: Any, start: int, stop: int) -> Tensor:
+        """Weight that the last token's row puts on keys start … stop−1: float32 [layers, heads]; ids [T]."""
+        length = int(torch.as_tensor(ids).shape[-1])
+        if not 0 <= start < stop <= length:
+            raise ValueError(f"keys {start}..{stop} are not within the {length} tokens given")
+        last = torch.tensor([length - 1])
+        masses = self.attention_rows(ids, last, lambda a: a[0, :, 0, start:stop].sum(-1))
+        return torch.stack(masses)
+
+    @torch.inference_mode()
+    def generate(self, ids: Any, max_new_tokens: int) -> str:
+        """What the model writes after ids [T], greedily, as text without special tokens."""
+        batch = self._batch(ids)
+        forget_lengths(self.hf)
+        greedy = GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=self.hf.generation_config.eos_token_id,
+            pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0,
+        )
+        output = self.hf.generate(batch, attention_mask=torch.ones_like(batch), generation_config=greedy)
+        text: str = self.tokenizer.decode(output[0, batch.shape[1] :], skip_special_tokens=True)
+        return text
+
+    def _batch(self, ids: Any) -> Tensor:
+        batch = torch.as_tensor(ids)
+        return (batch if batch.ndim == 2 else batch[None]).to(self.hf.device)
+
+    def _pass(self, room: int) -> Pass:
+        return Pass(self.hf, self.rewriting, room=room, body=self._body)
+
+    def _chunk(self, batch: Tensor) -> int | None:
+        """Tokens to read at a time, or None for all of them."""
+        if self.prefill_chunk is None or batch.shape[1] <= self.prefill_chunk:
+            return None
+        if not self.resumable:
+            log.warning("this model's passes cannot be read in pieces; every text runs whole")
+            self.prefill_chunk = None
+        return self.prefill_chunk
+
+    def _logits(self, hidden: Any, start: int, stop: int) -> Tensor:
+        """Logits [B, stop - start, vocabulary] from hidden states, by the model's own head.
+
+        The model runs its own forward while the part below the head answers with the slice wanted, so that
+        whatever the architecture does to its logits (scaling, soft-capping) is done.
+        """
+        piece = type(hidden)(last_hidden_state=hidden[0][:, start:stop])
+        blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.hf.device)
+        with answering(self._body, lambda *_, **__: piece):
+            logits: Tensor = self.hf(input_ids=blank, use_cache=False).logits
+            return logits
+
+
+@contextmanager
+def running(
+    checkpoint: Checkpoint, hf: PreTrainedModel, attention: Attention, *, lasting: bool = False
+) -> Iterator[Model]:
+    """`hf`, as `checkpoint.load` gave it, running an attention inside the block; with `lasting`, from then on."""
+    with rewritten(hf, attention, shape=checkpoint.shape, lasting=lasting) as rewriting:
+        yield Model(hf, checkpoint.tokenizer, rewriting, checkpoint.shape)
+
+
+def _surprise(logits: Tensor, tokens: Tensor) -> Tensor:
+    """−log p of tokens [B, T] under logits [B, T, vocabulary], at least float32.
+
+    torch's cross_entropy on logits that are transposed adds up the vocabulary one by one in float32, which
+    biases every token of a vocabulary of 49 152 by 1e-4 nats.
+    """
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return wide.logsumexp(-1) - wide.gather(-1, tokens[..., None].to(wide.device))[..., 0]

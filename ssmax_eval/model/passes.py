@@ -1,0 +1,187 @@
+"""A pass with a memory: a model reads tokens piece by piece, and can be taken back to read on from an earlier place."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ssmax_eval.attention import Attention, Extras, Visible
+from ssmax_eval.checkpoint.rope import forget_lengths, length_dependent
+from ssmax_eval.errors import UserError
+from ssmax_eval.model.cache import Roomy, cache_for
+from ssmax_eval.rewriting.canary import difference, inputs
+from ssmax_eval.rewriting.rewriting import Rewriting
+
+Reduce = Callable[[Tensor], Tensor]
+"""Makes something small of the attention weights [B, H, R, T] of one layer."""
+
+
+class Pass:
+    """The model below its head, and what it has read so far.
+
+    With `room` for so many tokens it keeps keys and values, so that `read` may be called again and `cut` may take
+    tokens back; it gives the numbers of one pass over everything where `resumable` says so. Without, it reads once.
+    """
+
+    def __init__(
+        self, hf: PreTrainedModel, rewriting: Rewriting | None, *, room: int = 0, body: nn.Module | None = None
+    ) -> None:
+        forget_lengths(hf)
+        self.hf, self.rewriting, self.body = hf, rewriting, body_of(hf) if body is None else body
+        self.cache = cache_for(hf.config, room) if room else None
+        self.ids = torch.empty(0, 0, dtype=torch.long)
+        """Tokens read, int64 [B, length]."""
+        self.rows: list[int] = []
+        """Rows whose queries are kept, because their weights will be looked at."""
+        self._queries: dict[int, Tensor] = {}
+
+    @property
+    def length(self) -> int:
+        """Tokens read so far."""
+        return self.ids.shape[1]
+
+    def shared(self, ids: Tensor, rows: Sequence[int] = ()) -> int:
+        """How many tokens of ids [B, T] are read already, in a pass that kept the queries of all `rows` among them."""
+        if self.cache is None or len(self.ids) != len(ids):
+            return 0
+        both = min(self.length, ids.shape[1])
+        same = (self.ids[:, :both] == ids[:, :both]).all(0)
+        count = int(same.long().cumprod(0).sum())
+        return min([count, *(row for row in rows if row < count and row not in self.rows)])
+
+    def cut(self, length: int) -> None:
+        """Forget all but the first `length` tokens."""
+        if length == self.length:
+            return
+        assert self.cache is not None
+        self.cache.crop(length - self.length)
+        self.ids = self.ids[:, :length]
+        self.rows = [row for row in self.rows if row < length]
+        self._queries = {layer: query[:, :, : len(self.rows)] for layer, query in self._queries.items()}
+
+    def read(self, ids: Tensor, rows: Sequence[int] = (), reduce: Reduce | None = None) -> tuple[Any, list[Tensor]]:
+        """Read on by ids [B, T]: the model's output below its head for them, and `reduce` of each layer's weights.
+
+        `rows` are counted from the first token of all, in order; those among `ids` have their queries kept. With
+        `reduce`, the weights of all `rows` on all tokens so far are formed, from the queries and keys of the very
+        calls that attended, and nothing else ever is.
+        """
+        start, looked_at = self.length, dict[int, Tensor]()
+        here = sorted({row - start for row in rows if start <= row < start + ids.shape[1]})
+        self.rows = self.rows + [start + row for row in here]
+        self.ids = torch.cat((self.ids, ids), 1) if start else ids
+
+        def probe(
+            layer: int, query: Tensor, key: Tensor, visible: Visible, scaling: float, attention: Attention,
+            extras: Extras,
+        ) -> None:  # fmt: skip
+            kept = query[:, :, here]
+            kept = torch.cat((self._queries[layer], kept), 2) if layer in self._queries else kept
+            self._queries[layer] = kept
+            if reduce is not None:
+                chosen = kept[:, :, [self.rows.index(row) for row in rows]]
+                at = torch.tensor(rows, device=query.device) - start
+                weights = attention.weights_with(extras.at(at), chosen, key, visible.at(at), scaling, layer)
+                looked_at[layer] = reduce(weights).cpu()
+
+        output = self._run(ids, probe if rows else None, start)
+        if reduce is not None and not looked_at:
+            raise RuntimeError("another rewriting of the same model is in force; use its Model instead")
+        return output, [looked_at[layer] for layer in sorted(looked_at)]
+
+    def _run(self, ids: Tensor, probe: Any, start: int) -> Any:
+        memory = {} if self.cache is None else {"past_key_values": self.cache}
+        if self.rewriting is None:
+            return self.body(input_ids=ids, use_cache=False)
+        self.rewriting.probe, self.rewriting.continuing = probe, start > 0
+        try:
+            return self.body(input_ids=ids, use_cache=self.cache is not None, **memory)
+        finally:
+            self.rewriting.probe, self.rewriting.continuing = None, False
+
+
+class _ReachedError(Exception):
+    """The body of a model was called."""
+
+
+@torch.inference_mode()
+def body_of(hf: PreTrainedModel) -> nn.Module:
+    """The part of a model below its head: what its forward calls for hidden states. UserError when there is none.
+
+    Usually `base_model`; but OPT and Whisper go past that, to the decoder inside.
+    """
+
+    def reached(*_: Any, **__: Any) -> None:
+        raise _ReachedError
+
+    parts: tuple[nn.Module, nn.Module] = (hf.base_model, hf.get_decoder())
+    for part in parts:
+        with answering(part, reached):
+            try:
+                hf(input_ids=torch.zeros(1, 1, dtype=torch.long, device=hf.device), use_cache=False)
+            except _ReachedError:
+                return part
+    raise UserError(f"{type(hf).__name__} has no part that gives it hidden states; its logits cannot be made in slices")
+
+
+@contextmanager
+def answering(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Inside the block, `module` answers with `forward` instead of its own."""
+    own = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own
+
+
+@torch.inference_mode()
+def resumable(hf: PreTrainedModel, rewriting: Rewriting) -> bool:
+    """Whether a pass over this model can be interrupted, taken back and read on from, and stay what it is.
+
+    Every layer must keep all its keys and nothing else, and be plainly causal: a window that drops keys, a recurrent
+    state, keys shared between layers or biases by position are not. Then a few tokens are read both ways.
+    """
+    if length_dependent(hf.config):
+        return False
+    ids, changed = inputs(hf)
+    plain: list[bool] = []
+
+    def probe(_: int, query: Tensor, key: Tensor, visible: Visible, *others: Any) -> None:
+        extras: Extras = others[-1]
+        sink = extras.sink is None or extras.sink.shape[2] == 1
+        plain.append(visible.mask is None and visible.keys == key.shape[2] and extras.bias is None and sink)
+
+    half = ids.shape[1] // 2
+    first = Pass(hf, rewriting, room=ids.shape[1])
+    try:
+        for piece in (ids[:, :half], changed[:, half:]):
+            first._run(piece, probe, first.length)
+            first.ids = torch.cat((first.ids, piece), 1) if first.length else piece
+            layers = first.cache.layers if first.cache is not None else []
+            if not (plain and all(plain) and layers and len(plain) % len(layers) == 0):
+                return False
+            if any(type(layer) is not Roomy or layer.get_seq_length() != first.length for layer in layers):
+                return False
+        first.cut(half)
+        pieces = first.read(ids[:, half:])[0][0]
+    except (UserError, TypeError, ValueError, AttributeError, NotImplementedError):
+        return False
+    whole = Pass(hf, rewriting).read(ids)[0][0]
+    bound = {torch.float64: 1e-10, torch.float32: 1e-4}.get(hf.dtype, 2e-2)
+    return bool(difference(pieces, whole[:, half:]) < bound)
+
+
+def pieces(start: int, stop: int, size: int | None, last: int = 1) -> Iterator[tuple[int, int]]:
+    """Tokens start … stop−1 in pieces of at most `size`, except that the final one has at least `last`."""
+    while size is not None and stop - start > max(size, last):
+        end = min(start + size, stop - last)
+        yield start, end
+        start = end
+    yield start, stop

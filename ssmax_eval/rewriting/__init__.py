@@ -1,0 +1,6 @@
+"""Put another attention into a transformers model, prove it, and take it out again."""
+
+from ssmax_eval.rewriting.register import register
+from ssmax_eval.rewriting.rewriting import Rewriting, rewritten
+
+__all__ = ["Rewriting", "register", "rewritten"]

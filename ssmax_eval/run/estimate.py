@@ -1,0 +1,89 @@
+"""What a run would cost, before it is started."""
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from transformers import AutoModelForCausalLM
+
+from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.measurement import Cell
+from ssmax_eval.memory import SHARE, available
+from ssmax_eval.model.model import HEAD_ROWS
+
+EFFICIENCY = 0.5
+"""Share of the machine's matrix-product rate that a forward pass was seen to reach."""
+
+TOKENS = {"cpu": 512, "cuda": 1 << 14}
+"""Tokens measured together, by device, beyond which a larger batch no longer makes a cell faster."""
+
+
+def seconds(checkpoint: Checkpoint, cells: Sequence[Cell]) -> float:
+    """A rough time for one forward pass a cell: floating-point operations over the measured rate of this machine."""
+    return sum(work(checkpoint, cell.context_length) for cell in cells) / (EFFICIENCY * _rate(*checkpoint.placed))
+
+
+def work(checkpoint: Checkpoint, length: int) -> int:
+    """Floating-point operations of a forward pass over so many tokens, its head included."""
+    weights, layers, width = _size(checkpoint)
+    return 2 * weights * length + 2 * layers * width * length * length
+
+
+def batch_size(checkpoint: Checkpoint, length: int) -> int:
+    """Cells of a length to measure together: as many as pay, and as fit into the memory that is free now."""
+    device, dtype = checkpoint.placed
+    paying = TOKENS.get(device.type, TOKENS["cpu"]) // length
+    if paying <= 1:
+        return 1
+    return max(1, min(paying, int(SHARE * available(device)) // cell_bytes(checkpoint.config, dtype, length)))
+
+
+def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:
+    """Bytes that one cell of a length needs while it is measured, besides the weights.
+
+    The widest point of a layer (residual and normed input, and the gate, up and product of the feed-forward part, or
+    the heads' queries, keys, values and output), keys and values of all layers, and a slice of logits in float32.
+    """
+    text = config.get_text_config(decoder=True)
+
+    def widest(name: str, otherwise: int) -> int:
+        value = getattr(text, name, None) or otherwise
+        return max(value) if isinstance(value, list | tuple) else int(value)
+
+    heads = int(text.num_attention_heads)
+    hidden = widest("hidden_size", 64 * heads)
+    groups, dim = widest("num_key_value_heads", heads), widest("head_dim", hidden // heads)
+    inner = widest("intermediate_size", 4 * hidden)
+    layer = 2 * hidden + max(3 * inner, (4 * heads + 4 * groups) * dim)
+    kept = 2 * int(text.num_hidden_layers) * groups * dim
+    return length * (layer + kept) * dtype.itemsize + 3 * min(length, HEAD_ROWS) * int(text.vocab_size) * 4
+
+
+@lru_cache
+def _size(checkpoint: Checkpoint) -> tuple[int, int, int]:
+    """Weights that every token is multiplied with, layers, and width of all heads together."""
+    config = checkpoint.config
+    with init_empty_weights():
+        hf = AutoModelForCausalLM.from_config(config, trust_remote_code=checkpoint.trust_remote_code)
+    embedding = hf.get_input_embeddings().weight
+    tied = hf.get_output_embeddings() is not None and hf.get_output_embeddings().weight is embedding
+    weights = hf.num_parameters() - (0 if tied else embedding.numel())
+    text = config.get_text_config(decoder=True)
+    width = text.num_attention_heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    return int(weights), int(text.num_hidden_layers), int(width)
+
+
+@lru_cache
+def _rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a square matrix product."""
+    side = 1024
+    a = torch.ones(side, side, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        float((a @ a)[0, 0])
+        best = min(best, time.perf_counter() - start)
+    return float(2 * side**3 / best)

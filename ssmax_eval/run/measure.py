@@ -1,0 +1,138 @@
+"""Measure what the store does not have yet.
+
+Running a run again is set difference over the cells on disk.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.model import Model
+from ssmax_eval.run.identity import Run
+from ssmax_eval.store import Store
+from ssmax_eval.tasks import Task
+from ssmax_eval.tasks.base import Measure
+
+SMALLEST_CHUNK = 512
+"""Tokens of the shortest prefill chunk that is tried when memory runs out."""
+
+
+def missing(run: Run, store: Store, *, retry_failed: bool = False) -> list[Cell]:
+    """The cells of the run's grid that the store does not have. A failed cell counts as there unless retried."""
+    there = store.cells(run.name)
+    return [c for c in run.task.cells() if c not in there or (retry_failed and there[c].error is not None)]
+
+
+def measure(
+    run: Run,
+    model: Model,
+    store: Store,
+    *,
+    session: dict[str, Any],
+    batch_size: int | Mapping[int, int] = 1,
+    retry_failed: bool = False,
+    progress: Callable[[Measurement], None] = lambda _: None,
+) -> int:
+    """Measure the run's missing cells on the model, storing each as it is finished; how many were measured.
+
+    `batch_size` is how many cells are measured together, for all context lengths or for each. Out of memory, it is
+    halved, then the model's prefill chunk; a single cell that still does not fit, or gives NaN, is stored as failed,
+    and the run goes on. UserError, before anything is written, when the task cannot be measured on this model at all.
+    """
+    limit = model.max_positions
+    if limit is not None and max(run.task.lengths) > limit:
+        raise UserError(
+            f"{run.checkpoint.label!r} has a table of {limit} positions and cannot run {max(run.task.lengths)} "
+            f"tokens; give --max-length {limit}"
+        )
+    bound = run.task.bind(model)
+    with store.writer(run.name, run.description, session) as writer:
+        there = {c for c, m in writer.cells.items() if not (retry_failed and m.error is not None)}
+        todo = [cell for cell in run.task.cells() if cell not in there]
+        chunk_before, shrunk = model.prefill_chunk, dict[str, dict[str, int]]()
+        try:
+            for length in dict.fromkeys(cell.context_length for cell in todo):
+                cells = [cell for cell in todo if cell.context_length == length]
+                size = batch_size if isinstance(batch_size, int) else batch_size.get(length, 1)
+                for measurement in _fitting(run.task, bound, model, cells, size, shrunk):
+                    writer.append(measurement)
+                    progress(measurement)
+        finally:
+            model.prefill_chunk = chunk_before
+            if shrunk:
+                writer.record({"out_of_memory": shrunk})
+    return len(todo)
+
+
+class _FullError(Exception):
+    """Cells did not fit into memory together."""
+
+
+def _fitting(
+    task: Task, bound: Measure, model: Model, cells: Sequence[Cell], size: int, shrunk: dict[str, dict[str, int]]
+) -> Iterator[Measurement]:
+    """Measure cells of one context length, `size` together; fewer, then in shorter chunks, as memory runs out.
+
+    What had to be smaller is noted in `shrunk`, by context length.
+    """
+    left = list(cells)
+    length = str(cells[0].context_length)
+    while left:
+        batch = next(task.batches(left, size)) if size else left[:1]
+        started, full = time.perf_counter(), False
+        try:
+            for measurement in _attempt(bound, batch):
+                left.remove(measurement.cell)
+                yield measurement
+        except _FullError:
+            full = True
+        if not full:
+            continue
+        torch.cuda.empty_cache()  # past the except block, whose traceback keeps the tensors of the attempt
+        if len(batch) > 1:
+            size = min(size, len(batch)) // 2  # 0: even what a task never parts, cell by cell
+            shrunk.setdefault(length, {})["batch_size"] = max(size, 1)
+        elif (chunk := _halved_chunk(model, batch[0].context_length)) is not None:
+            shrunk.setdefault(length, {})["prefill_chunk"] = chunk
+        else:
+            yield Measurement(left.pop(0), error="out of memory", seconds=time.perf_counter() - started)
+
+
+def _attempt(bound: Measure, cells: Sequence[Cell]) -> Iterator[Measurement]:
+    """Measure cells together, giving each as soon as it is finished."""
+    started, left = time.perf_counter(), list(cells)
+    try:
+        for measurement in bound(cells):
+            yield _timed(measurement, measurement.seconds or (time.perf_counter() - started) / len(cells))
+            left.remove(measurement.cell)
+    except UserError as error:
+        yield from (Measurement(cell, error=str(error)) for cell in left)
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise _FullError from None
+
+
+def _halved_chunk(model: Model, length: int) -> int | None:
+    """Have the model take its prompts in chunks half as long; how long, or None when that goes no further."""
+    now = min(model.prefill_chunk or length, length)
+    chunk = max(now // 2, SMALLEST_CHUNK)
+    if chunk >= now:
+        return None
+    model.prefill_chunk = chunk
+    return chunk
+
+
+def _timed(found: Measurement, seconds: float) -> Measurement:
+    if not found.finite():
+        return Measurement(found.cell, error="the model gave NaN or infinite numbers", seconds=seconds)
+    return Measurement(found.cell, found.values, found.rows, seconds=seconds)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is how torch or Python says that memory has run out."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)

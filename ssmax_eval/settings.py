@@ -1,0 +1,72 @@
+"""Settings: YAML files and `FIELD=VALUE` into the fields of a dataclass, each value checked."""
+
+import re
+import types
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from ssmax_eval.errors import UserError, unknown
+
+T = TypeVar("T")
+
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+"""A number that YAML 1.1 takes for text, such as 1e-3."""
+
+
+def from_yaml(path: Path, what: str) -> Any:
+    """What a YAML file holds; UserError, naming `what` it is, where it cannot be read."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {what} {str(path)!r}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{str(path)!r} is not readable as YAML: {' '.join(str(error).split())}") from None
+
+
+def assignments(settings: Sequence[str]) -> dict[str, Any]:
+    """What `--set FIELD=VALUE` says, each value read as YAML, and none as "". UserError where there is no `=`."""
+    values = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set takes FIELD=VALUE; given {setting!r}")
+        values[name] = yaml.safe_load(value) if value else ""
+    return values
+
+
+def built(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """The dataclass of checked values; UserError where one without a default is not there."""
+    dataclass: Any = cls
+    needed = [f.name for f in fields(dataclass) if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in needed if name not in values]:
+        raise UserError(f"{where} lacks {missing[0]!r}")
+    return cls(**values)
+
+
+def checked(cls: type[Any], content: dict[str, Any], where: str) -> dict[str, Any]:
+    """Values for fields of a dataclass, as YAML gave them; UserError for an unknown field or one of the wrong type."""
+    hints = get_type_hints(cls)
+    known = {f.name: hints[f.name] for f in fields(cls)}
+    for name in content:
+        if name not in known:
+            raise unknown(f"field in {where}:", str(name), known)
+    return {name: _converted(name, value, known[name], where) for name, value in content.items()}
+
+
+def _converted(name: str, value: Any, hint: Any, where: str) -> Any:
+    if get_origin(hint) is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_converted(name, item, get_args(hint)[0], where) for item in items)
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for kind in kinds:
+        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+            return value
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if kind is float and isinstance(value, str) and NUMBER.fullmatch(value):
+            return float(value)
+    raise UserError(f"{name!r} in {where} is {value!r}, which is no {' or '.join(k.__name__ for k in kinds)}")

@@ -1,0 +1,146 @@
+"""The bench, end to end on the tiny checkpoint; nothing here depends on how long anything takes."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+import benchmarks as bench
+from benchmarks.__main__ import main
+from benchmarks.measuring import Comparison, interleaved, ready
+from benchmarks.record import Record
+from benchmarks.table import table
+from ssmax_eval.attention import ATTENTIONS
+from ssmax_eval.errors import UserError
+
+SMALL = ("--quick", "--lengths", "200,256")
+CPU = torch.device("cpu")
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=False)
+
+
+def test_the_whole_bench_and_going_on(tiny_folder: Path, tmp_path: Path) -> None:
+    first = call(tiny_folder, *SMALL, "-o", tmp_path)
+    assert first.exit_code == 0, first.output
+    assert "answers equal at 3 of 3 cells" in first.stdout
+    assert "losses differ by" in first.stdout
+    assert "needle scores differ by" in first.stdout
+    assert "% of what the machine's matrix product does" in first.stdout
+    if importlib.util.find_spec("lm_eval") is None:
+        assert first.stdout.count("not installed; pip install ssmax-eval[bench]") == 2
+    else:
+        assert first.stdout.count("log-likelihoods differ by") == 2
+    assert (tmp_path / "bench.md").read_text() == first.stdout.removesuffix("\n")
+    stored = json.loads((tmp_path / "bench.json").read_text())
+    assert {found["section"] for found in stored["comparisons"].values()} == set(bench.SECTIONS)
+    layer = stored["comparisons"]["attention: one layer, 256 tokens"]
+    assert set(layer["seconds"]) - {"lssar, no compiler"} == {*ATTENTIONS, "fused causal sdpa"}
+    assert all(len(times) == 1 and times[0] > 0 for times in layer["seconds"].values())
+    assert {"processor", "threads", "torch", "transformers"} <= set(stored["machine"])
+    for name in ("time.png", "time.pdf", "memory.png", "memory.pdf"):
+        assert (tmp_path / name).stat().st_size > 1000
+
+    del stored["comparisons"]["attention: one layer, 200 tokens"]  # as if it had been killed before that
+    (tmp_path / "bench.json").write_text(json.dumps(stored))
+    again = call(tiny_folder, *SMALL, "-o", tmp_path)
+    assert [line for line in again.stderr.splitlines() if line.endswith("...")] == [
+        "attention: one layer, 200 tokens ..."
+    ]
+    kept = json.loads((tmp_path / "bench.json").read_text())["comparisons"]
+    assert {key: kept[key] for key in stored["comparisons"]} == stored["comparisons"]
+    assert len(kept) == len(stored["comparisons"]) + 1
+
+    stored["machine"]["threads"] = 4096
+    (tmp_path / "bench.json").write_text(json.dumps(stored))
+    other = call(tiny_folder, *SMALL, "-o", tmp_path)
+    assert other.exit_code == 2
+    assert "another threads (4096, here" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "atention"], "unknown section 'atention'; did you mean 'attention'"),
+        (["--lengths", "4"], "16 tokens or more; given [4]"),
+        (["--lengths", "many"], "neither numbers"),
+        (["--repeats", "0"], "--repeats"),
+        (["--lengths", "32", "--only", "needle"], "too short"),
+        (["--device", "toaster"], "no such device"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(
+    arguments: list[str], message: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    result = call(tiny_folder, *arguments, "-o", tmp_path / "bench")
+    assert result.exit_code == 2
+    assert message in result.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_damaged_bench_is_said(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bench.json").write_text("{")
+    result = call(tiny_folder, *SMALL, "--only", "attention", "-o", tmp_path)
+    assert result.exit_code == 2
+    assert "no bench that can be read" in result.stderr
+
+
+def comparison(**changes: Any) -> Comparison:
+    sides = {"theirs": ready(lambda: 1), "here": ready(lambda: 2)}
+    return Comparison(**({"section": "s", "title": "t", "against": "theirs", "sides": sides} | changes))
+
+
+def test_sides_run_in_turn() -> None:
+    order: list[str] = []
+    sides = {name: ready(lambda name=name: order.append(name)) for name in ("a", "b", "c")}  # type: ignore[misc]
+    found = interleaved(comparison(sides=sides, against="a"), CPU, 3)
+    assert order == [*"aabbcc", *"abc" * 3]  # twice for memory, as the first is short; then the rounds
+    assert [len(times) for times in found.seconds.values()] == [3, 3, 3]
+
+
+def test_units_divide_the_time() -> None:
+    plain = {"theirs": ready(lambda: sum(range(10**5))), "here": ready(lambda: sum(range(10**5)))}
+    found = interleaved(comparison(sides=plain, units={"here": 1e9}), CPU, 1)
+    assert found.seconds["here"][0] * 1e6 < found.seconds["theirs"][0]
+
+
+def test_a_side_without_memory_is_a_remark_and_the_others_are_measured(tmp_path: Path) -> None:
+    def greedy() -> None:
+        raise torch.OutOfMemoryError("no memory left")
+
+    def agreement(_: object) -> tuple[str, bool]:
+        raise AssertionError("there is nothing to compare")
+
+    sides = {"theirs": ready(greedy), "here": ready(lambda: 2)}
+    record = Record(tmp_path, {"checkpoint": "tiny"})
+    record.add("s: t", interleaved(comparison(sides=sides, agreement=agreement), CPU, 2))
+    (row,) = [line for line in table(record).splitlines() if line.startswith("| t ")]
+    assert "| – | 2 | – |" in row
+    assert "out of memory: theirs" in row
+    (read,) = Record(tmp_path, {"checkpoint": "tiny"}).found.values()
+    assert read == record.found["s: t"]
+
+
+def test_what_does_not_agree_is_in_the_table(tmp_path: Path) -> None:
+    record = Record(tmp_path, {"checkpoint": "tiny"})
+    record.add("s: t", interleaved(comparison(agreement=lambda r: ("1 is not 2", r["here"] == r["theirs"])), CPU, 1))
+    assert "NOT THE SAME: 1 is not 2" in table(record)
+
+
+def test_a_bug_in_a_side_is_not_a_lack_of_memory() -> None:
+    def broken() -> None:
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        interleaved(comparison(sides={"theirs": ready(broken)}), CPU, 1)
+
+
+def test_a_bench_of_something_else_is_not_mixed_in(tmp_path: Path) -> None:
+    Record(tmp_path, {"checkpoint": "a"}).add("s: t", interleaved(comparison(), CPU, 1))
+    with pytest.raises(UserError, match="another checkpoint \\('a', here 'b'\\)"):
+        Record(tmp_path, {"checkpoint": "b"})

@@ -1,0 +1,38 @@
+"""The shipped checkpoints show what was measured on them (results/README.md), on the opening of a novel held out."""
+
+from pathlib import Path
+
+import pytest
+
+from ssmax_eval.attention import parse
+from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.model import running
+from ssmax_eval.report.statistics import wilson
+from ssmax_eval.tasks import Task, load, overridden
+
+ROOT = Path(__file__).parents[2]
+TRAIN_LENGTH = 128
+
+
+def task(name: str, **changes: object) -> Task:
+    return overridden(load(name), {"texts": [str(ROOT / "tests/data/emma.txt")], **changes})
+
+
+def found(name: str, context_length: int) -> tuple[int, int]:
+    """Needles found, and needles: one at each of eleven depths, RoPE's base raised by 50 as in the SSMax paper."""
+    checkpoint = Checkpoint(str(ROOT / "checkpoints" / name), rope_theta_scale=50.0)
+    niah = task("niah_reference", lengths=[context_length], trials=1)
+    with running(checkpoint, checkpoint.load(), parse("auto").resolve(checkpoint.shape)) as model:
+        scores = [m.values["score"] for batch in niah.batches(niah.cells(), 1) for m in niah.bind(model)(batch)]
+    return int(sum(map(float, scores))), len(scores)
+
+
+@pytest.mark.parametrize("name", ["softmax-seed0", "ssmax-seed0"])
+def test_both_find_needles_at_the_training_length(name: str) -> None:
+    hits, trials = found(name, TRAIN_LENGTH)
+    assert hits >= trials - 1
+
+
+def test_ssmax_finds_needles_at_sixteen_times_the_training_length_where_softmax_does_not() -> None:
+    softmax, ssmax = (wilson(*found(name, 16 * TRAIN_LENGTH)) for name in ("softmax-seed0", "ssmax-seed0"))
+    assert softmax[1] < ssmax[0]
