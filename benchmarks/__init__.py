@@ -68,7 +68,7 @@ def run(
                 continue
             click.echo(f"{comparison.key} ...", err=True)
             with torch.inference_mode():
-                found = interleaved(comparison, checkpoint.placed[0], 1 if quick else repeats)
+                found = interleaved(comparison, checkpoint.device_and_dtype.device, 1 if quick else repeats)
             record.add(comparison.key, found)
     text = table(record)
     record.write("bench.md", text.encode())

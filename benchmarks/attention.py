@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.measuring import Call, Comparison, Side, ready
+from benchmarks.measuring import Call as Work
+from benchmarks.measuring import Comparison, Side, ready
 from benchmarks.subject import Subject
-from ssmax_eval.attention import ATTENTIONS, LSSAR, Visible
+from ssmax_eval.attention import ATTENTIONS, LSSAR, Call, Visible
 from ssmax_eval.attention.kernels import native, normalised
 
 FUSED = "fused causal sdpa"
@@ -29,7 +30,7 @@ def comparisons(subject: Subject) -> Iterator[Comparison]:
 
 def _sides(subject: Subject, length: int) -> dict[str, Side]:
     config = subject.checkpoint.config.get_text_config(decoder=True)
-    device, dtype = subject.checkpoint.placed
+    device, dtype = subject.checkpoint.device_and_dtype
     heads = config.num_attention_heads
     groups = getattr(config, "num_key_value_heads", None) or heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -40,18 +41,19 @@ def _sides(subject: Subject, length: int) -> dict[str, Side]:
 
     query, key, value = drawn(heads, SPREAD), drawn(groups, 1.0), drawn(groups, 1.0)
     scaling = width**-0.5
+    call = Call(query, key, value, Visible(length, length), scaling)
 
     def fused() -> torch.Tensor:
         return scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scaling, enable_gqa=heads != groups
         )
 
-    def rewritten(name: str) -> Call:
+    def rewritten(name: str) -> Work:
         attention = ATTENTIONS[name]().resolve(subject.checkpoint.shape)
-        return lambda: attention.forward(query, key, value, Visible(length, length), scaling, 0)
+        return lambda: attention.forward(call)
 
     def in_place() -> torch.Tensor:
-        q, k, soft = LSSAR().folded(query, key, Visible(length, length), scaling)
+        q, k, soft = LSSAR().argument(call)
         return normalised.in_place(q, k, value.float(), soft, int(LSSAR().p))
 
     sides: dict[str, Side] = {FUSED: ready(fused), **{name: ready(rewritten(name)) for name in ATTENTIONS}}

@@ -94,7 +94,7 @@ def _memory(subject: Subject, length: int, *, chunked: bool) -> Comparison:
 def rate(subject: Subject) -> Iterator[Comparison]:
     """A loss pass against as many operations in plain matrix products."""
     (length,) = subject.within(512 if subject.quick else 2048)
-    device, dtype = subject.checkpoint.placed
+    device, dtype = subject.checkpoint.device_and_dtype
     square = torch.ones(SIDE, SIDE, device=device, dtype=dtype)
     wanted = estimate.work(subject.checkpoint, length) / (2 * SIDE**3)
     products = max(1, round(wanted))

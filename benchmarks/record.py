@@ -64,7 +64,7 @@ class Record:
 
 def machine(checkpoint: Checkpoint) -> dict[str, Any]:
     """All that decides how fast a comparison runs; two benches can be put together only where it is the same."""
-    device, dtype = checkpoint.placed
+    device, dtype = checkpoint.device_and_dtype
     return {
         "checkpoint": checkpoint.label,
         "fingerprint": checkpoint.fingerprint[:16],

@@ -39,12 +39,12 @@ class Subject:
 
     @property
     def device(self) -> torch.device:
-        return self.checkpoint.placed[0]
+        return self.checkpoint.device_and_dtype.device
 
     @property
     def tolerance(self) -> float:
         """How far apart numbers of two computations may lie that are the same but for rounding."""
-        return 1e-3 if self.checkpoint.placed[1] in (torch.float32, torch.float64) else 0.1
+        return 1e-3 if self.checkpoint.device_and_dtype.dtype in (torch.float32, torch.float64) else 0.1
 
     @contextmanager
     def model(self) -> Iterator[Model]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention import Attention, scores
+from ssmax_eval.attention import Attention, Rows
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,5 @@ class Mine(Attention):
     b: float = 0.0
     """Added to every score."""
 
-    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
-        z = scores(query, key, scaling)  # [B, H, R, S], at least float32
-        n = visible.sum(-1, keepdim=True).clamp(min=1)  # [B or 1, H or 1, R, 1]
-        return torch.sigmoid(z + self.b - n.log()).masked_fill(~visible, 0.0)
+    def weights(self, rows: Rows) -> Tensor:
+        return torch.sigmoid(rows.scores + self.b - rows.n.log()).masked_fill(~rows.visible, 0.0)

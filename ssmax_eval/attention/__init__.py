@@ -1,149 +1,65 @@
-"""The attentions that a checkpoint can be rewritten to, by name; and how a name with parameters is read."""
+"""Attentions: the catalogue, how a name with parameters is read, and what a definition is written with.
 
-import hashlib
-import importlib
-import importlib.util
-import json
-import sys
-from dataclasses import fields
-from pathlib import Path
-from types import ModuleType
-from typing import Any, get_type_hints
+`ATTENTIONS` alone imports no torch; every other name is imported when it is first used.
+"""
 
-from ssmax_eval.attention.auto import Auto
-from ssmax_eval.attention.base import Attention, Shape, Visible, scores
-from ssmax_eval.attention.extras import Extras
-from ssmax_eval.attention.logn import LogN, Temperature
-from ssmax_eval.attention.lssa import LSSA, LSSAR, SoftmaxReweighted
-from ssmax_eval.attention.parameters import PerHead, read_per_head
-from ssmax_eval.attention.per_n import PerN
-from ssmax_eval.attention.softmax import Softmax
-from ssmax_eval.attention.ssmax import SSMax
-from ssmax_eval.errors import UserError, unknown
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ssmax_eval.attention.catalogue import ATTENTIONS
+
+if TYPE_CHECKING:
+    from ssmax_eval.attention.base import Attention, Shape
+    from ssmax_eval.attention.call import Call, Extras, Rows, Visible
+    from ssmax_eval.attention.functions import l1_normalised, masked_softmax
+    from ssmax_eval.attention.lssa import LSSA, LSSAR
+    from ssmax_eval.attention.parsing import parse
+    from ssmax_eval.attention.softmax import Softmax
+    from ssmax_eval.attention.ssmax import SSMax
+    from ssmax_eval.attention.wording import describe, notes
+
+_HOMES = {
+    "LSSA": "lssa",
+    "LSSAR": "lssa",
+    "Attention": "base",
+    "Call": "call",
+    "Extras": "call",
+    "Rows": "call",
+    "SSMax": "ssmax",
+    "Shape": "base",
+    "Softmax": "softmax",
+    "Visible": "call",
+    "describe": "wording",
+    "l1_normalised": "functions",
+    "masked_softmax": "functions",
+    "notes": "wording",
+    "parse": "parsing",
+}
 
 __all__ = [
     "ATTENTIONS",
     "LSSA",
     "LSSAR",
     "Attention",
+    "Call",
     "Extras",
+    "Rows",
     "SSMax",
     "Shape",
     "Softmax",
     "Visible",
     "describe",
+    "l1_normalised",
+    "masked_softmax",
+    "notes",
     "parse",
-    "scores",
 ]
 
-ATTENTIONS: dict[str, type[Attention]] = {
-    "softmax": Softmax,
-    "ssmax": SSMax,
-    "lssa": LSSA,
-    "lssar": LSSAR,
-    "softmax_reweighted": SoftmaxReweighted,
-    "logn": LogN,
-    "temperature": Temperature,
-    "per_n": PerN,
-}
 
-
-def parse(spec: str) -> Attention:
-    """An attention from its name and parameters: `ssmax`, `ssmax:s=0.168`, `lssar:p=3,qk_norm=false`.
-
-    A class of the user's own is `package.module:Class` or `path/to/file.py:Class`, with parameters after another
-    colon; `auto` is what the checkpoint was trained with. A parameter per layer and head is the name of a file (JSON
-    or safetensors). Every attention takes `layers`, to rewrite some of them alone. UserError otherwise.
-    """
-    name, _, rest = spec.partition(":")
-    if spec == "auto":
-        return Auto()
-    if name in ATTENTIONS:
-        return _build(name, ATTENTIONS[name], rest)
-    class_name, _, settings = rest.partition(":")
-    if not class_name.isidentifier() or ("." not in name and not importlib.util.find_spec(name)):
-        raise unknown("attention", name, ATTENTIONS)
-    return _build(spec, _user_class(name, class_name), settings)
-
-
-def describe(attention: Attention) -> str:
-    """The shortest specification that says what ran: name, and the parameters that are not None."""
-    names = {cls: name for name, cls in ATTENTIONS.items()}
-    name = names.get(type(attention), type(attention).__name__)
-    shown = [
-        f"{f.name}={_shown(value)}"
-        for f in fields(attention)
-        if (value := getattr(attention, f.name)) is not None and (value != f.default or f.name == "p")
-        if not (f.name == "b" and value == 0.0)
-    ]
-    return name + (":" + ",".join(shown) if shown else "")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        digest = hashlib.sha256(json.dumps(value).encode()).hexdigest()[:6]
-        return f"[{len(value)}x{max(map(len, value))}]#{digest}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _build(name: str, cls: type[Attention], settings: str) -> Attention:
-    hints = {f.name: get_type_hints(cls)[f.name] for f in fields(cls)}
-    given: dict[str, Any] = {}
-    for setting in filter(None, settings.split(",")):
-        key, equals, text = setting.partition("=")
-        if key not in hints:
-            if not hints.keys() - {"layers"}:
-                raise UserError(f"attention {name!r} has no parameters; given {setting!r}")
-            raise unknown(f"parameter of attention {name!r}:", key, hints)
-        if not equals:
-            raise UserError(f"parameter {key!r} of attention {name!r} needs a value, as in {key}=1")
-        given[key] = _value(name, key, text, hints[key])
-    try:
-        return cls(**given)
-    except TypeError as error:
-        raise UserError(f"attention {name!r} cannot be made from {settings!r}: {error}") from None
-
-
-def _value(name: str, key: str, text: str, hint: Any) -> Any:
-    if hint == PerHead | None and Path(text).suffix in (".json", ".safetensors"):
-        return read_per_head(key, Path(text))
-    kinds = getattr(hint, "__args__", (hint,))
-    if bool in kinds and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        if kind in kinds:
-            try:
-                return kind(text)
-            except ValueError:
-                continue
-    if str in kinds:
-        return text
-    expected = " or ".join(k.__name__ for k in kinds if k in (bool, int, float, str))
-    raise UserError(f"parameter {key!r} of attention {name!r} is {text!r}, which is no {expected}")
-
-
-def _user_class(module_name: str, class_name: str) -> type[Attention]:
-    try:
-        module = (
-            _file_module(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
-        )
-    except (ImportError, OSError, SyntaxError) as error:
-        raise UserError(f"cannot import {module_name!r} for --attention: {error}") from None
-    cls = getattr(module, class_name, None)
-    if not (isinstance(cls, type) and issubclass(cls, Attention)):
-        raise UserError(f"{class_name!r} in {module_name!r} is no subclass of ssmax_eval.attention.Attention")
-    return cls
-
-
-def _file_module(path: Path) -> ModuleType:
-    """The module in a file, under a name that no installed module has."""
-    name = f"ssmax_eval_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{str(path)!r} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ssmax_eval.attention.base import Attention, Shape
+from ssmax_eval.attention.call import Rows
 from ssmax_eval.attention.softmax import Softmax
 from ssmax_eval.attention.ssmax import SSMax
 
 
 @dataclass(frozen=True)
 class Auto(Attention):
-    """Stands for another until the checkpoint is known: the one its config carries, else SSMax where its weights
-    bring s, else softmax."""
+    """Stands for another attention until the checkpoint is known.
 
-    about = "what the checkpoint was trained with"
+    That is the one that its config names; else SSMax, where its weights hold an s; else softmax.
+    """
 
     def resolve(self, shape: Shape) -> Attention:
-        trained = shape.trained or (SSMax() if "s" in shape.brought else Softmax())
-        return trained.resolve(shape)
+        found = shape.from_config or (SSMax() if "s" in shape.from_weights else Softmax())
+        return found.resolve(shape)
 
-    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
-        raise ValueError("Auto is no attention itself: resolve() it for a checkpoint")
+    def weights(self, rows: Rows) -> Tensor:
+        raise ValueError("Auto has no weights of its own: resolve() it for a checkpoint")

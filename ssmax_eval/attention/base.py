@@ -1,12 +1,8 @@
-"""What an attention is: weights over the keys that a row may see.
-
-Shapes, everywhere in this package: B batch, H query heads, K key-value heads (H is a multiple of K), T query
-rows, S keys, D width of a head. Query row i is one token; n_i is the number of keys that it may see.
-"""
+"""What an attention is: weights over the keys that a row may see. Shapes are named in `call`."""
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -14,17 +10,23 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ssmax_eval.attention.extras import PLAIN, Extras
+from ssmax_eval.attention.call import Call, Extras, Rows
+from ssmax_eval.attention.functions import weighted_sum
 from ssmax_eval.errors import UserError
 from ssmax_eval.memory import block_numbers
 
 BLOCK_NUMBERS = 1 << 24
-"""Weights that the row-blocked forward forms at a time where memory allows (64 MiB in float32)."""
+"""Weights that the definition computes at a time where memory allows (64 MiB in float32)."""
+EXTRAS = {"softcap": "soft-capping of scores", "bias": "biases on scores", "sink": "attention sinks"}
+"""The fields of `Extras` in words."""
+
+Kernel = Callable[[Any, Call], Tensor | None]
+"""A faster way to the output of an attention, [B, H, T, width of value]; None where it does not apply to the call."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What an attention may need to know of a checkpoint to settle its parameters."""
+    """What an attention may need to know of a checkpoint to fill in its parameters."""
 
     layers: int
     """Decoder layers."""
@@ -32,43 +34,12 @@ class Shape:
     """Query heads of a layer."""
     train_length: int
     """Context length, in tokens, that the checkpoint was trained with."""
-    brought: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    from_weights: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
     """Attention parameters found in the checkpoint's own weights: name -> [layers][heads], or () where none."""
     full: tuple[int, ...] | None = None
     """Layers with full attention, where the config tells them from those with a window; None: all."""
-    trained: "Attention | None" = None
-    """The attention that the checkpoint says it was trained with."""
-
-
-@dataclass(frozen=True)
-class Visible:
-    """Which keys each query row may see.
-
-    `mask` is boolean, [B or 1, H or 1, T, S], True where a row may look; None means plain causal, the last row
-    seeing every key.
-    """
-
-    rows: int
-    keys: int
-    mask: Tensor | None = None
-
-    def block(self, start: int, stop: int, device: torch.device) -> Tensor:
-        """Rows start..stop-1 as a boolean mask [B or 1, H or 1, stop - start, S]."""
-        return self.at(torch.arange(start, stop, device=device))
-
-    def at(self, rows: Tensor) -> Tensor:
-        """The chosen rows (int64 [R]) as a boolean mask [B or 1, H or 1, R, S]."""
-        if self.mask is not None:
-            return self.mask[:, :, rows]
-        keys = torch.arange(self.keys, device=rows.device)
-        return (keys <= rows[:, None] + (self.keys - self.rows))[None, None]
-
-    def counts(self, device: torch.device) -> Tensor:
-        """n_i, the number of visible keys of every row: int64 [B or 1, H or 1, T, 1]."""
-        if self.mask is not None:
-            return self.mask.sum(-1, keepdim=True)
-        n = torch.arange(self.rows, device=device) + (self.keys - self.rows + 1)
-        return n[None, None, :, None]
+    from_config: "Attention | None" = None
+    """The attention that the checkpoint was trained with, where its config names one."""
 
 
 @dataclass(frozen=True)
@@ -80,87 +51,60 @@ class Attention(ABC):
     The others attend with softmax."""
 
     about: ClassVar[str] = ""
-    """One line: the formula and where it comes from."""
+    """The formula and its source in one line, for a class outside this package."""
+    version: ClassVar[int] = 1
+    """Raised when the formula changes its numbers, so that stored cells are not reused in silence."""
     log_scaled: ClassVar[bool] = False
-    """Whether scores grow with log n, so that a model which does that by itself would be scaled twice."""
+    """Whether scores grow with log n. A model that does so by itself would then be scaled twice."""
     learned: ClassVar[tuple[str, ...]] = ()
-    """Parameters, one per layer and head, that a model learns in training where they are not given."""
+    """Parameters that a model learns in training, one for each layer and head, where they are not given."""
     honours: ClassVar[frozenset[str]] = frozenset()
-    """Which `Extras` the definition can honour; `weights` then takes them as a sixth argument, `extras`."""
+    """Which fields of `Extras` the definition takes into account. A model that asks for another is refused."""
+    kernels: ClassVar[tuple[Kernel, ...]] = ()
+    """Faster ways to the same output, the first that applies is taken. They belong to the `weights` of the class that
+    names them: a subclass with `weights` of its own has none, unless it names its own."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        owner = next(c for c in cls.__mro__ if "kernels" in c.__dict__)
+        if cls.weights is not getattr(owner, "weights", None):
+            cls.kernels = ()
 
     @abstractmethod
-    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
-        """The definition, to be read: the weights of each row, [B, H, R, S], zero where not visible.
+    def weights(self, rows: Rows) -> Tensor:
+        """Return the weights of each row, [B, H, R, S], zero where not visible. This is the definition, to be read."""
 
-        `query` [B, H, R, D] and `key` [B, K, S, D] come after rotary embedding; `visible` is boolean,
-        [B or 1, H or 1, R, S]; `scaling` is the model's factor on q·k (usually 1/√D); `layer` counts from 0.
-        """
+    def forward(self, call: Call) -> Tensor:
+        """Return the output of the attention, [B, H, T, width of value]: by a kernel, or from the definition."""
+        self.refuse_beyond(call.extras)
+        for kernel in self.kernels:
+            if (output := kernel(self, call)) is not None:
+                return output
+        return by_definition(self, call)
 
     def resolve(self, shape: Shape) -> "Attention":
-        """This attention with the parameters that depend on the checkpoint filled in."""
+        """Return this attention with the parameters that depend on the checkpoint filled in."""
         return self
 
     def size(self, name: str, shape: Shape) -> int:
-        """How many numbers a learned parameter is in one layer: one per head."""
+        """Return how many numbers a learned parameter is in one layer: one per head."""
         return shape.heads
 
     def refuse_beyond(self, extras: Extras) -> None:
-        """UserError when the architecture asks for something that the definition cannot honour."""
-        if beyond := sorted(extras.named() - self.honours):
+        """Raise UserError when the model asks for something that the definition does not honour."""
+        if beyond := sorted(extras.names() - self.honours):
             raise UserError(
-                f"the model attends with a {beyond[0]}, which {type(self).__name__} has no place for; "
-                "leaving it out would make the numbers wrong"
+                f"{type(self).__name__} does not support {EXTRAS[beyond[0]]}, which this model uses; "
+                "ignoring them would give wrong numbers"
             )
 
-    def weights_with(
-        self, extras: Extras, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int
-    ) -> Tensor:
-        """`weights`, with what the architecture asks for besides."""
-        self.refuse_beyond(extras)
-        if not extras.named():
-            return self.weights(query, key, visible, scaling, layer)
-        return self.weights(query, key, visible, scaling, layer, extras=extras)  # type: ignore[call-arg]
-
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        visible: Visible,
-        scaling: float,
-        layer: int,
-        extras: Extras = PLAIN,
-    ) -> Tensor:
-        """Output of the attention, [B, H, T, width of value], from `weights` on blocks of rows.
-
-        Memory is linear in S: only a block of rows × S weights exists at a time, in training too, where the blocks
-        are computed again for their gradients unless there is but one.
-        """
-        batch, heads, rows, _ = query.shape
-        output = query.new_empty(batch, heads, rows, value.shape[-1])
-        step = max(1, block_numbers(BLOCK_NUMBERS, query.device) // (batch * heads * visible.keys))
-
-        def block(start: int, stop: int) -> Tensor:
-            keys = visible.keys if visible.mask is not None else visible.keys - rows + stop
-            seen = visible.block(start, stop, query.device)[..., :keys]
-            also = extras.at(slice(start, stop), keys)
-            a = self.weights_with(also, query[:, :, start:stop], key[:, :, :keys], seen, scaling, layer)
-            return weighted_sum(a, value[:, :, :keys]).to(query.dtype)
-
-        again = step < rows and torch.is_grad_enabled()
-        for start in range(0, rows, step):
-            ends = start, min(start + step, rows)
-            made = checkpoint(block, *ends, use_reentrant=False, preserve_rng_state=False) if again else block(*ends)
-            output[:, :, slice(*ends)] = made
-        return output
-
     def parameters(self) -> dict[str, Any]:
-        """The parameters by name, as plain values that JSON can hold; `layers` only where it limits any."""
+        """Return the parameters by name, as plain values that JSON can hold; `layers` only where it limits any."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if name != "layers" or value is not None}
 
     def rewrites(self, shape: Shape) -> frozenset[int] | None:
-        """The layers that run this attention; None for all. UserError when `layers` does not fit the checkpoint."""
+        """Return the layers that run this attention; None for all. UserError when `layers` does not fit."""
         if self.layers is None:
             return None
         if self.layers == "full":
@@ -168,51 +112,34 @@ class Attention(ABC):
         chosen: set[int] = set()
         for part in self.layers.split("+"):
             if (numbers := re.fullmatch(r"(\d+)(?:-(\d+))?", part)) is None:
-                raise UserError(f"layers={self.layers!r} is neither 'full' nor numbers such as 0-3+7")
+                raise UserError(f"layers={self.layers!r} must be 'full' or numbers such as 0-3+7")
             chosen |= set(range(int(numbers[1]), int(numbers[2] or numbers[1]) + 1))
         if not chosen or max(chosen) >= shape.layers:
-            raise UserError(f"layers={self.layers!r} names layers that a checkpoint of {shape.layers} does not have")
+            raise UserError(
+                f"layers={self.layers!r} does not fit a checkpoint of {shape.layers} layers; "
+                f"they are numbered 0 to {shape.layers - 1}"
+            )
         return frozenset(chosen)
 
 
-def scores(query: Tensor, key: Tensor, scaling: float) -> Tensor:
-    """z = scaling · q·k for every row and key, [B, H, R, S]; at least float32, whatever the model's dtype.
+def by_definition(attention: Attention, call: Call) -> Tensor:
+    """Return the output of an attention, [B, H, T, width of value], from its `weights` on blocks of rows.
 
-    Grouped queries share their key head without copying it.
+    Memory is linear in S: only a block of rows × S weights exists at a time. In training, too: there the blocks are
+    computed again for their gradients, unless there is only one.
     """
-    query, key = _wide(query), _wide(key)
-    batch, heads, rows, width = query.shape
-    groups = key.shape[1]
-    folded = query.reshape(batch, groups, heads // groups * rows, width)
-    with torch.autocast(query.device.type, enabled=False):
-        z = folded @ key.transpose(-1, -2)
-    return z.mul_(scaling).view(batch, heads, rows, key.shape[2])
+    query, value = call.query, call.value
+    batch, heads, rows, _ = query.shape
+    output = query.new_empty(batch, heads, rows, value.shape[-1])
+    step = max(1, block_numbers(BLOCK_NUMBERS, query.device) // (batch * heads * call.visible.keys))
 
+    def block(start: int, stop: int) -> Tensor:
+        weights = attention.weights(call.block(start, stop))
+        return weighted_sum(weights, value[:, :, : call.keys_until(stop)]).to(query.dtype)
 
-def weighted_sum(weights: Tensor, value: Tensor) -> Tensor:
-    """Σ_j weights_ij · v_j, [B, H, R, width of value], with `value` [B, K, S, width] shared by its group."""
-    batch, heads, rows, keys = weights.shape
-    groups = value.shape[1]
-    folded = weights.reshape(batch, groups, heads // groups * rows, keys)
-    return (folded @ value.to(weights.dtype)).view(batch, heads, rows, value.shape[-1])
-
-
-def masked_softmax(z: Tensor, visible: Tensor, sink: Tensor | None = None) -> Tensor:
-    """Softmax of each row over its visible keys; a row that sees none is all zeros.
-
-    With a `sink` ([B or 1, H, R or 1, 1]) it is over the keys and the sink, whose own weight is left out.
-    """
-    z = z.masked_fill(~visible, -torch.inf)
-    if sink is not None:
-        z = torch.cat((z, sink.to(z.dtype).expand(*z.shape[:-1], 1)), -1)
-    return z.softmax(-1)[..., : visible.shape[-1]].masked_fill(~visible, 0.0)
-
-
-def l1_normalised(x: Tensor) -> Tensor:
-    """Each row (last axis, non-negative) divided by its sum; a row of zeros stays zeros."""
-    total = x.sum(-1, keepdim=True)
-    return x / total.masked_fill(total == 0, 1.0)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
+    again = step < rows and torch.is_grad_enabled()
+    for start in range(0, rows, step):
+        ends = start, min(start + step, rows)
+        made = checkpoint(block, *ends, use_reentrant=False, preserve_rng_state=False) if again else block(*ends)
+        output[:, :, slice(*ends)] = made
+    return output

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention.base import Attention, Shape, Visible, weighted_sum
+from ssmax_eval.attention.base import Attention, Shape
+from ssmax_eval.attention.call import Call, Visible
+from ssmax_eval.attention.functions import weighted_sum
 from ssmax_eval.errors import UserError
 
 SHAPE = Shape(layers=2, heads=4, train_length=64)
@@ -24,14 +26,14 @@ class ContractError(Exception):
 
 
 def run(attention: Attention) -> Iterator[tuple[str, str | None]]:
-    """Each clause of the contract, and what is wrong with it, or None."""
-    settled = attention.resolve(SHAPE)
+    """Yield each clause of the contract, and what is wrong with it, or None."""
+    resolved = attention.resolve(SHAPE)
     for clause in CLAUSES:
         try:
-            clause(settled)
+            clause(resolved)
         except ContractError as problem:
             yield _title(clause), str(problem)
-        except Exception as error:  # whatever a user's own code raises is a finding, not a bug of ours
+        except Exception as error:  # whatever a user's own code raises is a finding
             yield _title(clause), f"raised {type(error).__name__}: {' '.join(str(error).split())}"
         else:
             yield _title(clause), None
@@ -39,9 +41,8 @@ def run(attention: Attention) -> Iterator[tuple[str, str | None]]:
 
 def _finite_weights_and_none_unseen(a: Attention) -> None:
     for visible in _situations():
-        query, key, _ = _inputs()
-        seen = visible.block(0, TOKENS, query.device)
-        weights = a.weights(query, key, seen, SCALING, 0)
+        rows = _call(_inputs(), visible).block(0, TOKENS)
+        weights, seen = a.weights(rows), rows.visible
         if weights.shape != (2, 4, TOKENS, TOKENS):
             raise ContractError(
                 f"weights have shape {tuple(weights.shape)}, not [B, H, R, S] = {(2, 4, TOKENS, TOKENS)}"
@@ -63,10 +64,11 @@ def _no_look_at_unseen_keys(a: Attention) -> None:
 
 def _forward_is_the_definition(a: Attention) -> None:
     for visible in _situations():
-        query, key, value = _inputs()
-        weights = a.weights(query, key, visible.block(0, TOKENS, query.device), SCALING, 1)
-        output = a.forward(query, key, value, visible, SCALING, 1)
-        _same(output, weighted_sum(weights, value), "forward gives something else than weights times values")
+        call = _call(_inputs(), visible, layer=1)
+        weights = a.weights(call.block(0, TOKENS))
+        _same(
+            a.forward(call), weighted_sum(weights, call.value), "forward gives something else than weights times values"
+        )
 
 
 def _decoding_and_chunks_are_the_whole(a: Attention) -> None:
@@ -74,7 +76,11 @@ def _decoding_and_chunks_are_the_whole(a: Attention) -> None:
     whole = _forward(a, (query, key, value))
     for start, stop in ((0, 9), (9, 30), (30, 31), (36, 37)):
         part = _forward(a, (query[:, :, start:stop], key[:, :, :stop], value[:, :, :stop]))
-        _same(part, whole[:, :, start:stop], f"rows {start} to {stop - 1} differ when they come alone; n is not S")
+        _same(
+            part,
+            whole[:, :, start:stop],
+            f"rows {start} to {stop - 1} differ when they come alone; count keys by rows.n, not by S",
+        )
 
 
 def _padding_changes_nothing(a: Attention) -> None:
@@ -86,10 +92,10 @@ def _padding_changes_nothing(a: Attention) -> None:
         real = (real >= left) & (real < left + TOKENS)
         causal = torch.ones(TOKENS + 5, TOKENS + 5, dtype=torch.bool).tril()
         visible = Visible(TOKENS + 5, TOKENS + 5, (causal & real & real[:, None])[None, None])
-        output = a.forward(q, k, v, visible, SCALING, 0)
+        output = a.forward(_call((q, k, v), visible))
         _same(output[:, :, real], whole, "padding changes the rows of real tokens")
         if output[:, :, ~real].any():
-            raise ContractError("a row that sees no key gives something; it must give zeros")
+            raise ContractError("a row that sees no key must give zeros")
 
 
 def _half_precision_is_rounding(a: Attention) -> None:
@@ -116,7 +122,7 @@ CLAUSES: tuple[Callable[[Attention], None], ...] = (
 
 
 def demand(attention: Attention) -> None:
-    """UserError with the first clause of the contract that does not hold."""
+    """Raise UserError with the first clause of the contract that does not hold."""
     for title, problem in run(attention):
         if problem is not None:
             raise UserError(f"{type(attention).__name__} breaks the contract, {title}: {problem}")
@@ -140,8 +146,12 @@ def _situations() -> Iterator[Visible]:
 
 
 def _forward(a: Attention, inputs: Inputs) -> Tensor:
-    query, key, value = inputs
-    return a.forward(query, key, value, Visible(query.shape[2], key.shape[2]), SCALING, 0)
+    query, key, _ = inputs
+    return a.forward(_call(inputs, Visible(query.shape[2], key.shape[2])))
+
+
+def _call(inputs: Inputs, visible: Visible, layer: int = 0) -> Call:
+    return Call(*inputs, visible, SCALING, layer)
 
 
 def _same(a: Tensor, b: Tensor, problem: str) -> None:

@@ -14,7 +14,6 @@ from ssmax_eval.attention.scaled import ScaledSoftmax
 class LogN(ScaledSoftmax):
     """softmax(max(1, log n_i / log n_train) · z_i): softmax up to the training length, sharper beyond it."""
 
-    about = "softmax(max(1, log n / log n_train) z), Su; Chiang & Cholak 2022"
     log_scaled = True
 
     n_train: int | None = None
@@ -33,7 +32,6 @@ class LogN(ScaledSoftmax):
 class Temperature(ScaledSoftmax):
     """softmax((1 + beta · log(⌊n_i / f⌋ + 1)) · z_i): Llama 4's scaling at inference."""
 
-    about = "softmax((1 + beta log(floor(n / f) + 1)) z), as Llama 4 does at inference"
     log_scaled = True
 
     beta: float = 0.1

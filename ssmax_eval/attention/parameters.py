@@ -14,22 +14,22 @@ PerHead = float | tuple[tuple[float, ...], ...] | Tensor
 
 
 def row(value: PerHead, layer: int, like: Tensor) -> Tensor | float:
-    """The parameter in one layer, ready to multiply [B, H, R, 1]: a number, or [1, H, 1, 1] like `like`."""
+    """Return the parameter in one layer, ready to multiply [B, H, R, 1]: a number, or [1, H, 1, 1] like `like`."""
     if isinstance(value, float | int):
         return float(value)
     if isinstance(value, Tensor):
         return value.to(like.device, like.dtype)[None, :, None, None]
     if layer >= len(value) or not value[layer]:
-        raise UserError(f"layer {layer} attends, but the parameter given by layer and head has nothing for it")
+        raise UserError(f"layer {layer} attends, but the table of parameters has no values for it")
     return torch.tensor(value[layer], dtype=like.dtype, device=like.device)[None, :, None, None]
 
 
 def fitted(name: str, value: PerHead, shape: Shape) -> PerHead:
-    """`value`, once it is sure to fit the checkpoint's layers and heads; else a UserError."""
+    """Return `value`. UserError when it does not fit the checkpoint's layers and heads."""
     if isinstance(value, float | int):
         return float(value)
     if isinstance(value, Tensor):
-        raise UserError(f"parameter {name!r} is a tensor, which is of one layer: a checkpoint needs [layers][heads]")
+        raise UserError(f"parameter {name!r} is a tensor of one layer; a checkpoint needs a table [layers][heads]")
     given = (len(value), max(map(len, value)))
     if given != (shape.layers, shape.heads):
         raise UserError(
@@ -53,9 +53,11 @@ def read_per_head(name: str, path: Path) -> PerHead:
             return float(table)
         values = tuple(tuple(float(x) for x in heads) for heads in table)
     except KeyError:
-        raise UserError(f"{str(path)!r} holds no {name!r}") from None
+        raise UserError(f"{str(path)!r} has no {name!r} in it") from None
     except Exception as error:
-        raise UserError(f"{str(path)!r} is no [layers][heads] table of {name!r}: {error}") from None
+        raise UserError(f"{str(path)!r} must hold {name!r} as a table [layers][heads]: {error}") from None
     if not values or not values[0] or len({len(heads) for heads in values}) != 1:
-        raise UserError(f"{str(path)!r} is no [layers][heads] table of {name!r}: rows of unequal length, or none")
+        raise UserError(
+            f"{str(path)!r} must hold {name!r} as a table [layers][heads], with as many numbers in every row"
+        )
     return values

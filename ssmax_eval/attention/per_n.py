@@ -1,6 +1,6 @@
 """A free factor for every number of keys: the experiment from which SSMax was found (arXiv 2501.19399)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,13 +13,12 @@ from ssmax_eval.errors import UserError
 
 @dataclass(frozen=True)
 class PerN(ScaledSoftmax):
-    """softmax(p[n_i] · z_i): nothing is said of how the factor goes with n; training decides."""
+    """softmax(p[n_i] · z_i): how the factor goes with n is left to training."""
 
-    about = "softmax(p[n] z), a factor learned for every number of keys n, the experiment behind arXiv 2501.19399"
     log_scaled = True
     learned = ("p",)
 
-    p: PerHead | None = None
+    p: PerHead | None = field(default=None, metadata={"unit": ("number of keys", "numbers of keys")})
     """Factors for n = 1, 2, ..., a table [layers][n], the last for all n beyond; or one number. None: the
     checkpoint's own, else 1, which is softmax."""
 
@@ -27,7 +26,7 @@ class PerN(ScaledSoftmax):
         return shape.train_length
 
     def resolve(self, shape: Shape) -> "PerN":
-        p = self.p if self.p is not None else shape.brought.get("p", 1.0)
+        p = self.p if self.p is not None else shape.from_weights.get("p", 1.0)
         if isinstance(p, tuple) and len(p) != shape.layers:
             raise UserError(f"parameter 'p' is for {len(p)} layers, but the checkpoint has {shape.layers}")
         return replace(self, p=p)

@@ -11,7 +11,5 @@ from ssmax_eval.attention.scaled import ScaledSoftmax
 class Softmax(ScaledSoftmax):
     """softmax(z_i): what most checkpoints were trained with."""
 
-    about = "softmax(z), the baseline"
-
     def factor(self, n: Tensor, layer: int) -> Tensor | None:
         return None

@@ -1,7 +1,7 @@
 """Scalable-Softmax (Nakanishi, arXiv 2501.19399)."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -15,19 +15,18 @@ from ssmax_eval.attention.scaled import ScaledSoftmax
 class SSMax(ScaledSoftmax):
     """softmax((s · log n_i + b) · z_i): the largest weight no longer fades as n grows."""
 
-    about = "softmax((s log n + b) z), arXiv 2501.19399; s: number or file (layers x heads), b likewise"
     log_scaled = True
     learned = ("s",)
 
     s: PerHead | None = None
     """Scaling, a number or [layers][heads]. None: the checkpoint's own, else 1 / mean(log n) to its length. Training
     puts a tensor [heads] here, `replace(attention, s=module.ssmax_s)`, and gets its gradient."""
-    b: PerHead | None = None
+    b: PerHead | None = field(default=None, metadata={"hidden": 0.0})
     """Bias, likewise. None: the checkpoint's own, else 0."""
 
     def resolve(self, shape: Shape) -> "SSMax":
-        s = self.s if self.s is not None else shape.brought.get("s", default_s(shape.train_length))
-        b = self.b if self.b is not None else shape.brought.get("b", 0.0)
+        s = self.s if self.s is not None else shape.from_weights.get("s", default_s(shape.train_length))
+        b = self.b if self.b is not None else shape.from_weights.get("b", 0.0)
         layers = self.layers
         if layers is None and isinstance(s, tuple) and not all(s):
             layers = "+".join(str(layer) for layer, heads in enumerate(s) if heads)
@@ -40,7 +39,7 @@ class SSMax(ScaledSoftmax):
 
 
 def default_s(train_length: int) -> float:
-    """1 / mean(log n) over n = 1 … train_length, so that the scale of a softmax-trained model stays 1 on average.
+    """Return 1 / mean(log n) over n = 1 … train_length: the scale of a softmax-trained model stays 1 on average.
 
     0.16847 for 1 024 tokens (the paper's 0.168), 0.12482 for 8 192.
     """

@@ -1,4 +1,4 @@
-"""What lies on disk: a checkpoint's folder, its config, and what its weights bring."""
+"""What lies on disk: a checkpoint's folder, its config, and the attention parameters in its weights."""
 
 from ssmax_eval.checkpoint.checkpoint import PACKAGED, Checkpoint
 

@@ -6,18 +6,18 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.fingerprint import file_digest, folder_digest
-from ssmax_eval.checkpoint.gguf import converted
+from ssmax_eval.checkpoint.gguf import folder_of
 from ssmax_eval.checkpoint.rope import label as rope_label
 from ssmax_eval.checkpoint.rope import override
 from ssmax_eval.checkpoint.shape import shape_of
-from ssmax_eval.checkpoint.weights import brought, parameter_of, unknown_parameters
+from ssmax_eval.checkpoint.weights import from_weights, parameter_of, unknown_parameters
 from ssmax_eval.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -33,9 +33,16 @@ DTYPES = {
 }
 
 
+class DeviceAndDtype(NamedTuple):
+    """Where a model is loaded to, and in which precision."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint and how it is to be loaded. Nothing heavy happens before `load`."""
+    """A checkpoint and how to load it. Nothing slow happens before `load`."""
 
     name: str
     """A hub id, a local folder, a GGUF file, or a short name from PACKAGED."""
@@ -46,7 +53,7 @@ class Checkpoint:
     device: str = "auto"
     """A torch device; "auto" is the GPU where there is one."""
     device_map: str | None = None
-    """Passed to transformers, to spread a model over devices."""
+    """How to spread a model over devices, as transformers has it."""
     rope_theta_scale: float = 1.0
     """Factor on the RoPE base θ (the SSMax paper takes 50 for its long evaluations)."""
     rope: str | None = None
@@ -54,7 +61,7 @@ class Checkpoint:
     train_length: int | None = None
     """Training length in tokens, where the config does not say or says it wrong."""
     trust_remote_code: bool = False
-    """Run Python code that the checkpoint brings."""
+    """Run Python code that comes with the checkpoint."""
     allow_pickle: bool = False
     """Load weights in torch's pickle format, which can run any code."""
 
@@ -62,7 +69,7 @@ class Checkpoint:
     def folder(self) -> Path:
         """The local folder with the checkpoint's files; fetched from the hub, or converted, when first asked for."""
         if self._gguf is not None:
-            return converted(self._gguf)
+            return folder_of(self._gguf)
         path = Path(self.name).expanduser()
         if path.is_dir():
             if not (path / "config.json").is_file():
@@ -107,18 +114,21 @@ class Checkpoint:
     def config(self) -> Any:
         """The transformers config, with the RoPE override applied."""
         try:
-            config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self.trust_remote_code)
+            config = AutoConfig.from_pretrained(
+                self.folder,
+                trust_remote_code=self.trust_remote_code,
+                attn_implementation=None,  # a folder made by `convert` names ours, which is not registered here
+            )
         except Exception as error:  # transformers and its validation raise many kinds for a broken config
             raise UserError(f"the config of {self.name!r} cannot be read: {' '.join(str(error).split())}") from None
         override(config, self.rope_theta_scale, self.rope)
-        config._attn_implementation = None  # a folder made by `convert` names ours, which is not registered here
         return config
 
     @cached_property
     def shape(self) -> Shape:
-        """Layers, heads, training length, and the attention parameters that the weights bring."""
+        """Layers, heads, training length, and the attention parameters in its config and weights."""
         plain = shape_of(self.config, self.train_length)
-        found = brought(self.folder, plain.layers, plain.heads, plain.full)
+        found = from_weights(self.folder, plain.layers, plain.heads, plain.full)
         return shape_of(self.config, self.train_length, found)
 
     @cached_property
@@ -132,28 +142,28 @@ class Checkpoint:
         return tokenizer if len(tokenizer) else None
 
     @cached_property
-    def placed(self) -> tuple[torch.device, torch.dtype]:
-        """The device and the dtype that `load` will use."""
+    def device_and_dtype(self) -> "DeviceAndDtype":
+        """What `load` will use."""
         device = _device(self.device)
         if self.dtype not in (*DTYPES, "auto"):
             raise UserError(f"unknown dtype {self.dtype!r}; known: auto, {', '.join(DTYPES)}")
         saved = getattr(self.config.get_text_config(decoder=True), "dtype", None) or torch.float32
         automatic = torch.float32 if device.type == "cpu" else saved
-        return device, DTYPES.get(self.dtype, automatic)
+        return DeviceAndDtype(device, DTYPES.get(self.dtype, automatic))
 
     def identity(self) -> dict[str, Any]:
-        """What decides the numbers, as plain values."""
+        """Return what decides the numbers, as plain values."""
         return {
             "fingerprint": self.fingerprint,
-            "dtype": str(self.placed[1]).removeprefix("torch."),
+            "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
             **({"rope": self.rope} if self.rope else {}),
             "train_length": self.shape.train_length,
         }
 
     def load(self) -> PreTrainedModel:
-        """The transformers model in memory, in evaluation mode, its own attention in place. UserError if broken."""
-        device, dtype = self.placed
+        """Return the transformers model, in evaluation mode, with its own attention. UserError when it is broken."""
+        device, dtype = self.device_and_dtype
         if not self.allow_pickle and not list(self.folder.glob("*.safetensors")):
             pickles = any(self.folder.glob("*.bin"))
             raise UserError(
@@ -206,9 +216,7 @@ def _from_hub(name: str, revision: str | None, code: bool, pickle: bool) -> Path
             snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*", "consolidated*"])
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise UserError(
-            f"{name!r} is neither a local folder nor to be had from the hub: {_first_line(error)}"
-        ) from None
+        raise UserError(f"{name!r} is no local folder, and the hub does not give it: {_first_line(error)}") from None
 
 
 def _device(name: str) -> torch.device:
@@ -241,12 +249,12 @@ def _refuse_incomplete(name: str, info: dict[str, Any], shape: Shape) -> None:
     if missing := sorted(info.get("missing_keys", ())):
         raise UserError(f"{name!r} lacks {len(missing)} of its weights, among them {missing[0]!r}")
     unused = info.get("unexpected_keys", ())
-    if (lost := sorted(filter(parameter_of, unused))) and not shape.brought:
-        raise UserError(f"{name!r} brings {lost[0]!r} as pickle, where it is not read; save it as safetensors")
+    if (lost := sorted(filter(parameter_of, unused))) and not shape.from_weights:
+        raise UserError(f"{name!r} holds {lost[0]!r} in a pickle, where it is not read; save it as safetensors")
     if strange := unknown_parameters(unused, shape.layers):
         raise UserError(
-            f"{name!r} brings an attention parameter that is not known here: {strange[0]!r}; "
-            "leaving it out would make the numbers wrong"
+            f"{name!r} holds an attention parameter that is not known here: {strange[0]!r}; "
+            "ignoring it would give wrong numbers"
         )
 
 

@@ -1,4 +1,4 @@
-"""The attention that a checkpoint carries in its config, under a key of our own."""
+"""The attention that a checkpoint names in its config, under a key of our own."""
 
 from dataclasses import fields
 from typing import Any
@@ -10,8 +10,8 @@ KEY = "ssmax_eval"
 """In config.json: {"attention": name, parameter: value, ...}."""
 
 
-def carried(config: Any) -> Attention | None:
-    """The attention that a transformers config carries, or None. UserError when it is none that is known."""
+def from_config(config: Any) -> Attention | None:
+    """Return the attention that a transformers config names, or None. UserError when it is not known."""
     entry = getattr(config, KEY, None)
     if entry is None:
         return None
@@ -20,21 +20,22 @@ def carried(config: Any) -> Attention | None:
     name = entry["attention"]
     if name not in ATTENTIONS:
         raise unknown("attention in the checkpoint's config:", str(name), ATTENTIONS)
-    known = {f.name for f in fields(ATTENTIONS[name])}
+    cls = ATTENTIONS[name]
+    known = {f.name for f in fields(cls)}
     given = {key: _tupled(value) for key, value in entry.items() if key != "attention"}
     if strange := sorted(given.keys() - known):
         raise unknown(f"parameter of {name!r} in the checkpoint's config:", strange[0], known)
-    return ATTENTIONS[name](**given)
+    return cls(**given)
 
 
-def carry(config: Any, attention: Attention) -> None:
+def into_config(config: Any, attention: Attention) -> None:
     """Write an attention into a transformers config. UserError for one that is not in the catalogue."""
-    names = {cls: name for name, cls in ATTENTIONS.items()}
-    if type(attention) not in names:
+    name = ATTENTIONS.name_of(type(attention))
+    if name is None:
         raise UserError(
-            f"{type(attention).__name__} is a class of your own; a config can only carry: {list(ATTENTIONS)}"
+            f"{type(attention).__name__} is a class of your own; a config can only name: {', '.join(ATTENTIONS)}"
         )
-    setattr(config, KEY, {"attention": names[type(attention)], **attention.parameters()})
+    setattr(config, KEY, {"attention": name, **attention.parameters()})
 
 
 def _tupled(value: Any) -> Any:

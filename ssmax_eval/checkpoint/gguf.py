@@ -1,7 +1,6 @@
 """GGUF files: converted once to a folder of safetensors, and kept in a cache."""
 
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from ssmax_eval.checkpoint.fingerprint import file_digest
 from ssmax_eval.errors import UserError
+from ssmax_eval.files import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -21,14 +21,8 @@ LLAMA_3 = (
 )
 
 
-def cache_folder() -> Path:
-    """Where converted checkpoints are kept: `$SSMAX_EVAL_CACHE`, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SSMAX_EVAL_CACHE") or Path(base) / "ssmax-eval")
-
-
-def converted(path: Path) -> Path:
-    """The folder of safetensors made from a GGUF file: from the cache, or converted now (float32, half a minute)."""
+def folder_of(path: Path) -> Path:
+    """Return the folder of safetensors made from a GGUF file: from the cache, or converted now (half a minute)."""
     target = cache_folder() / f"{path.stem}-{file_digest(path)[:16]}-v{CONVERSION}"
     if target.exists():
         return target
@@ -70,7 +64,7 @@ def _convert(path: Path, folder: Path) -> None:
 
 
 def _restore_pre_tokenizer(tokenizer: Any, pre: str | None, name: str) -> None:
-    """Put back how text is split before merging: the file names it, and transformers' conversion loses it."""
+    """Put back how text is split before merging. The file names it, and the conversion of transformers loses it."""
     from tokenizers import Regex
     from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Sequence, Split
 

@@ -45,13 +45,13 @@ def override(config: Any, theta_scale: float, scaling: str | None) -> None:
 
 
 def refuse_length_dependence(config: Any, length: int) -> None:
-    """UserError where the angles of a token depend on tokens that come after it, as dynamic NTK makes them."""
+    """Raise UserError where the angles of a token depend on tokens that come after it, as with dynamic NTK."""
     text = config.get_text_config(decoder=True)
     for table in (t for t in _tables(text) if t.get("rope_type") == "dynamic"):
         if length > (table.get("original_max_position_embeddings") or text.max_position_embeddings):
             raise UserError(
-                "dynamic NTK turns every token by the length of the whole text, so one pass gives no loss by "
-                "position beyond the training length; scale by yarn or linear instead"
+                "dynamic NTK turns every token by an angle that depends on the length of the whole text, so one pass "
+                "gives no loss by position beyond the training length; scale by yarn or linear instead"
             )
 
 
@@ -62,13 +62,13 @@ def length_dependent(config: Any) -> bool:
 
 
 def _tables(text: Any) -> list[dict[str, Any]]:
-    """The RoPE parameters of a text config: one table, or one for each kind of layer."""
+    """Return the RoPE parameters of a text config: one table, or one for each kind of layer."""
     rope = getattr(text, "rope_parameters", None) or {}
     return [rope, *(table for table in rope.values() if isinstance(table, dict))]
 
 
 def forget_lengths(hf: Any) -> None:
-    """Undo what dynamic NTK remembers of the longest text so far; each text then has its own angles."""
+    """Undo what dynamic NTK remembers of the longest text so far, so that each text has its own angles."""
     for module in hf.modules():
         if getattr(module, "rope_type", None) == "dynamic" and hasattr(module, "original_inv_freq"):
             module.register_buffer("inv_freq", module.original_inv_freq.to(module.inv_freq.device), persistent=False)
@@ -76,7 +76,7 @@ def forget_lengths(hf: Any) -> None:
 
 
 def label(theta_scale: float, scaling: str | None) -> str:
-    """What was changed, for a column of results; empty when nothing was."""
+    """Return what was changed, for a column of results; empty when nothing was."""
     return " ".join(filter(None, ["" if theta_scale == 1.0 else f"theta x{theta_scale:g}", scaling]))
 
 
@@ -92,7 +92,7 @@ def _parsed(scaling: str) -> tuple[str, dict[str, float]]:
         try:
             settings[key] = float(text)
         except ValueError:
-            raise UserError(f"{key!r} of RoPE scaling {kind!r} is {text!r}, which is no number") from None
+            raise UserError(f"{key!r} of RoPE scaling {kind!r} must be a number; got {text!r}") from None
     if settings.get("factor", 0.0) < 1.0:
         raise UserError(f"RoPE scaling {kind!r} needs a factor of 1 or more, as in {kind}:factor=4")
     return kind, settings

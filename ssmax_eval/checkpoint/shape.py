@@ -3,12 +3,15 @@
 from typing import Any
 
 from ssmax_eval.attention import Shape
-from ssmax_eval.checkpoint.config import carried
+from ssmax_eval.checkpoint.config import from_config
 from ssmax_eval.errors import UserError
 
 
-def shape_of(config: Any, train_length: int | None = None, brought: Any = None) -> Shape:
-    """Layers, heads and training length from a transformers config. UserError when it names no length."""
+def shape_of(config: Any, train_length: int | None = None, from_weights: Any = None) -> Shape:
+    """Return layers, heads and training length of a transformers config. UserError when it names no length.
+
+    `from_weights` are the attention parameters that the checkpoint's weights hold.
+    """
     text = config.get_text_config(decoder=True)
     length = train_length or getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
     if not length:
@@ -22,4 +25,4 @@ def shape_of(config: Any, train_length: int | None = None, brought: Any = None) 
         )
     kinds = getattr(text, "layer_types", None) or []
     full = tuple(i for i, kind in enumerate(kinds) if kind == "full_attention") if len(set(kinds)) > 1 else None
-    return Shape(layers, heads, int(length), brought or {}, full, carried(config))
+    return Shape(layers, heads, int(length), from_weights or {}, full, from_config(config))

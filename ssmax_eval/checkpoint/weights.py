@@ -1,4 +1,4 @@
-"""Attention parameters that a checkpoint brings in its own weights.
+"""Attention parameters in a checkpoint's own weights.
 
 transformers drops keys it does not know with one line in its log; a learned s that is dropped makes every number
 wrong. So the safetensors are read here.
@@ -31,14 +31,14 @@ PerLayer = tuple[tuple[float, ...], ...]
 
 
 def parameter_of(key: str) -> str | None:
-    """The attention parameter that a key of the file holds ("s", "b" or "p"), or None."""
+    """Return the attention parameter that a key of the file holds ("s", "b" or "p"), or None."""
     return NAMES.get(key.removesuffix(".weight").rsplit(".", 1)[-1])
 
 
 def unknown_parameters(keys: Iterable[str], layers: int) -> list[str]:
-    """Among keys that transformers did not use, those that look like an attention parameter we do not know.
+    """Return the keys that look like an attention parameter we do not know, among those that transformers did not use.
 
-    Heads for a prediction further ahead (layers past the last), other modalities and rotary tables are none.
+    Left out are layers past the last (they predict further ahead), other modalities and rotary tables.
     """
     suspicious = []
     for key in sorted(keys):
@@ -49,12 +49,12 @@ def unknown_parameters(keys: Iterable[str], layers: int) -> list[str]:
     return suspicious
 
 
-def brought(folder: Path, layers: int, heads: int, full: Collection[int] | None = None) -> Mapping[str, PerLayer]:
-    """The attention parameters in the safetensors of `folder`, each as [layers][heads], or a table each layer.
+def from_weights(folder: Path, layers: int, heads: int, full: Collection[int] | None = None) -> Mapping[str, PerLayer]:
+    """Return the attention parameters in the safetensors of `folder`, each as [layers][heads], or a table a layer.
 
-    A scalar stands for every head of its layer, a key without a layer number for every layer, or holds all of
-    them ([layers, heads]). Where only the layers in `full` bring one, the others get (). UserError when another
-    layer is missing or a shape fits none of these.
+    A scalar stands for every head of its layer. A key without a layer number stands for every layer, or holds all of
+    them ([layers, heads]). Where only the layers in `full` have one, the others get (). UserError when another
+    layer is missing, or a shape fits none of these.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -95,5 +95,5 @@ def _table(
 ) -> PerLayer:
     missing = [layer for layer in range(layers) if layer not in rows and None not in rows]
     if missing and (full is None or set(full) & set(missing)):
-        raise UserError(f"the checkpoint brings {name!r} for some layers but not for {missing}")
+        raise UserError(f"the checkpoint's weights hold {name!r} for some layers, but not for layers {missing}")
     return tuple(tuple(rows.get(layer, rows.get(None, ()))) for layer in range(layers))

@@ -21,7 +21,7 @@ def list_() -> None:
         "Checkpoints (besides hub ids, folders and .gguf files)",
         [(n, f"from {p}") for n, (p, _) in PACKAGED.items()],
     )
-    table("Attentions (--attention NAME:parameter=value,...)", [(n, c.about) for n, c in ATTENTIONS.items()])
+    table("Attentions (--attention NAME:parameter=value,...)", [(n, ATTENTIONS.about(n)) for n in ATTENTIONS])
     shipped = {name: load(name) for name in settings()}
     table("Tasks (--task NAME, or a YAML file of your own)", [
         (name, f"{TASKS[task.kind].about}; to {max(task.lengths)} tokens") for name, task in shipped.items()

@@ -1,4 +1,4 @@
-"""Write a checkpoint that carries its rewriting."""
+"""Write a checkpoint whose config names its attention."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 from ssmax_eval.attention import Attention, parse
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.checkpoint.config import KEY, carry
+from ssmax_eval.checkpoint.config import KEY, into_config
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.model import running
 
@@ -17,27 +17,27 @@ def convert(checkpoint: str | Checkpoint, attention: str | Attention, folder: st
     """Copy a checkpoint to `folder`, with the attention, and any change of RoPE, written into its config.
 
     The weights are copied as they are. The folder loads by itself here, and in plain transformers after
-    `register()`; without that transformers says that it does not know the attention. Gives the attention with its
-    parameters settled. UserError when the checkpoint cannot be rewritten, or the folder holds something already.
+    `register()`; without that, transformers says that it does not know the attention. Returns the attention with all
+    parameters filled in. UserError when the checkpoint cannot be rewritten, or the folder is not empty.
     """
     source = Checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
     chosen = parse(attention) if isinstance(attention, str) else attention
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{str(target)!r} holds something already; give a new folder")
-    settled = chosen.resolve(source.shape)
+        raise UserError(f"{str(target)!r} is not empty; give a new folder")
+    resolved = chosen.resolve(source.shape)
     config = source.config
     for part in {id(part): part for part in (config, config.get_text_config(decoder=True))}.values():
-        carry(part, settled)
-    with running(source, source.load(), settled) as model:
-        settled = model.attention
+        into_config(part, resolved)
+    with running(source, source.load(), resolved) as model:
+        resolved = model.attention
     shutil.copytree(source.folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
     save_config(config, target)
-    return settled
+    return resolved
 
 
 def save_config(config: Any, folder: Path) -> None:
-    """Write a config that carries an attention, so that transformers finds it by name after `register`."""
+    """Write a config that names an attention, so that transformers finds it by name after `register`."""
     config.save_pretrained(folder)
     if (name := getattr(config, KEY)["attention"]) != "softmax":
         path = folder / "config.json"

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ssmax_eval.attention import Attention, Shape
+from ssmax_eval.attention.functions import at_least_float32
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.rope import forget_lengths, refuse_length_dependence
 from ssmax_eval.errors import UserError
@@ -37,20 +38,26 @@ class Question:
     """Made of each layer's attention weights in those rows."""
 
 
-Answer = tuple[Tensor, Tensor, list[Tensor]]
-"""Log-probabilities of the expected tokens in nats (float32 [B, answer_tokens], float64 for such a model), the tokens
-that the model would have chosen (int64, likewise), and what `reduce` made of each layer."""
+class Answer(NamedTuple):
+    """What a model makes of the answers expected of it."""
+
+    logprobs: Tensor
+    """Log-probabilities of the expected tokens in nats: float32 [B, answer_tokens], float64 for such a model."""
+    chosen: Tensor
+    """The tokens that the model would have chosen: int64 [B, answer_tokens]."""
+    looked_at: list[Tensor]
+    """What `reduce` made of each layer's attention weights."""
 
 
 class Model:
-    """A causal language model whose attention is rewritten, with its tokenizer."""
+    """A causal language model and its tokenizer. Without a `rewriting` it runs its own attention, unseen."""
 
     def __init__(
         self,
         hf: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase | None,
-        rewriting: Rewriting,
-        shape: Shape,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        rewriting: Rewriting | None = None,
+        shape: Shape | None = None,
     ) -> None:
         self.hf = hf
         self._tokenizer = tokenizer
@@ -61,7 +68,9 @@ class Model:
 
     @property
     def attention(self) -> Attention:
-        """The attention that runs, its parameters settled."""
+        """The attention that runs, with all parameters filled in. UserError for a model that is not rewritten."""
+        if self.rewriting is None:
+            raise UserError("this model is not rewritten; it runs an attention of its own")
         return self.rewriting.attention
 
     @property
@@ -93,7 +102,7 @@ class Model:
 
     @torch.inference_mode()
     def token_losses(self, ids: Any) -> Tensor:
-        """−log p(x_t | x_<t) for t = 1 … T−1, in nats: float32 [T−1], or [B, T−1] for ids [B, T].
+        """Return −log p(x_t | x_<t) for t = 1 … T−1, in nats: float32 [T−1], or [B, T−1] for ids [B, T].
 
         `ids` are int64 tokens; a model in float64 gives float64. One forward pass, or one in pieces with
         `prefill_chunk`; logits exist for a slice of positions at a time.
@@ -113,7 +122,7 @@ class Model:
         return joined if torch.as_tensor(ids).ndim == 2 else joined[0]
 
     def answer(self, ids: Any, answer_tokens: int, rows: Any = (), reduce: Reduce | None = None) -> Answer:
-        """What the model makes of the last `answer_tokens` tokens of ids [B, T], under teacher forcing.
+        """Return what the model makes of the last `answer_tokens` tokens of ids [B, T], under teacher forcing.
 
         With `reduce`, also what that makes of each layer's attention weights in the given `rows`.
         """
@@ -121,10 +130,10 @@ class Model:
 
     @torch.inference_mode()
     def answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """What `answer` says of each question, in order and as soon as it is known.
+        """Yield the answer to each question, in order, as soon as it is known.
 
-        The tokens with which a question begins like the one before it are not run again, where the model is
-        `resumable`; put questions that share much next to each other.
+        Tokens that a question shares with the beginning of the one before it are not run again, where the model is
+        `resumable`. So put questions that share much next to each other.
         """
         reading: Pass | None = None
         for question in questions:
@@ -141,11 +150,11 @@ class Model:
                 reduce = question.reduce if stop == length else None
                 hidden, looked_at = reading.read(batch[:, start:stop], question.rows, reduce)
             logits = self._logits(hidden, length - tail - start, length - 1 - start)
-            yield -_surprise(logits, batch[:, 1 - tail :]).cpu(), logits.argmax(-1).cpu(), looked_at
+            yield Answer(-_surprise(logits, batch[:, 1 - tail :]).cpu(), logits.argmax(-1).cpu(), looked_at)
 
     @torch.inference_mode()
     def attention_rows(self, ids: Any, rows: Any, reduce: Reduce) -> list[Tensor]:
-        """For each layer, `reduce(weights)` of the attention weights [B, H, R, T] in the given rows (int64 [R]).
+        """Return for each layer `reduce(weights)` of the attention weights [B, H, R, T] in the given rows (int64 [R]).
 
         Only those rows are ever formed, from the queries and keys of the very calls that attend.
         """
@@ -157,7 +166,7 @@ class Model:
         return looked_at
 
     def key_mass(self, ids: Any, start: int, stop: int) -> Tensor:
-        """Weight that the last token's row puts on keys start … stop−1: float32 [layers, heads]; ids [T]."""
+        """Return the weight that the last token's row puts on keys start … stop−1: float32 [layers, heads]; ids [T]."""
         length = int(torch.as_tensor(ids).shape[-1])
         if not 0 <= start < stop <= length:
             raise ValueError(f"keys {start}..{stop} are not within the {length} tokens given")
@@ -167,7 +176,7 @@ class Model:
 
     @torch.inference_mode()
     def generate(self, ids: Any, max_new_tokens: int) -> str:
-        """What the model writes after ids [T], greedily, as text without special tokens."""
+        """Return what the model writes after ids [T], greedily, as text without special tokens."""
         batch = self._batch(ids)
         forget_lengths(self.hf)
         greedy = GenerationConfig(
@@ -198,10 +207,10 @@ class Model:
         return self.prefill_chunk
 
     def _logits(self, hidden: Any, start: int, stop: int) -> Tensor:
-        """Logits [B, stop - start, vocabulary] from hidden states, by the model's own head.
+        """Return logits [B, stop - start, vocabulary] from hidden states, by the model's own head.
 
         The model runs its own forward while the part below the head answers with the slice wanted, so that
-        whatever the architecture does to its logits (scaling, soft-capping) is done.
+        whatever the architecture does to its logits (scaling, soft-capping) is kept.
         """
         piece = type(hidden)(last_hidden_state=hidden[0][:, start:stop])
         blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.hf.device)
@@ -220,10 +229,10 @@ def running(
 
 
 def _surprise(logits: Tensor, tokens: Tensor) -> Tensor:
-    """−log p of tokens [B, T] under logits [B, T, vocabulary], at least float32.
+    """Return −log p of tokens [B, T] under logits [B, T, vocabulary], at least float32.
 
     torch's cross_entropy on logits that are transposed adds up the vocabulary one by one in float32, which
     biases every token of a vocabulary of 49 152 by 1e-4 nats.
     """
-    wide = logits if logits.dtype == torch.float64 else logits.float()
+    wide = at_least_float32(logits)
     return wide.logsumexp(-1) - wide.gather(-1, tokens[..., None].to(wide.device))[..., 0]

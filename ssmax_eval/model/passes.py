@@ -1,4 +1,4 @@
-"""A pass with a memory: a model reads tokens piece by piece, and can be taken back to read on from an earlier place."""
+"""A forward pass in pieces: it can be read on, or cut back and read on from there."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ssmax_eval.attention import Attention, Extras, Visible
+from ssmax_eval.attention import Attention, Call
 from ssmax_eval.checkpoint.rope import forget_lengths, length_dependent
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.cache import Roomy, cache_for
 from ssmax_eval.rewriting.canary import difference, inputs
-from ssmax_eval.rewriting.rewriting import Rewriting
+from ssmax_eval.rewriting.rewriting import Probe, Rewriting
 
 Reduce = Callable[[Tensor], Tensor]
 """Makes something small of the attention weights [B, H, R, T] of one layer."""
@@ -74,25 +74,21 @@ class Pass:
         self.rows = self.rows + [start + row for row in here]
         self.ids = torch.cat((self.ids, ids), 1) if start else ids
 
-        def probe(
-            layer: int, query: Tensor, key: Tensor, visible: Visible, scaling: float, attention: Attention,
-            extras: Extras,
-        ) -> None:  # fmt: skip
-            kept = query[:, :, here]
+        def probe(attention: Attention, call: Call) -> None:
+            layer, kept = call.layer, call.query[:, :, here]
             kept = torch.cat((self._queries[layer], kept), 2) if layer in self._queries else kept
             self._queries[layer] = kept
             if reduce is not None:
                 chosen = kept[:, :, [self.rows.index(row) for row in rows]]
-                at = torch.tensor(rows, device=query.device) - start
-                weights = attention.weights_with(extras.at(at), chosen, key, visible.at(at), scaling, layer)
-                looked_at[layer] = reduce(weights).cpu()
+                at = torch.tensor(rows, device=chosen.device) - start
+                looked_at[layer] = reduce(attention.weights(call.at(at, chosen))).cpu()
 
         output = self._run(ids, probe if rows else None, start)
         if reduce is not None and not looked_at:
             raise RuntimeError("another rewriting of the same model is in force; use its Model instead")
         return output, [looked_at[layer] for layer in sorted(looked_at)]
 
-    def _run(self, ids: Tensor, probe: Any, start: int) -> Any:
+    def _run(self, ids: Tensor, probe: Probe | None, start: int) -> Any:
         memory = {} if self.cache is None else {"past_key_values": self.cache}
         if self.rewriting is None:
             return self.body(input_ids=ids, use_cache=False)
@@ -153,10 +149,10 @@ def resumable(hf: PreTrainedModel, rewriting: Rewriting) -> bool:
     ids, changed = inputs(hf)
     plain: list[bool] = []
 
-    def probe(_: int, query: Tensor, key: Tensor, visible: Visible, *others: Any) -> None:
-        extras: Extras = others[-1]
+    def probe(_: Attention, call: Call) -> None:
+        visible, extras = call.visible, call.extras
         sink = extras.sink is None or extras.sink.shape[2] == 1
-        plain.append(visible.mask is None and visible.keys == key.shape[2] and extras.bias is None and sink)
+        plain.append(visible.mask is None and visible.keys == call.key.shape[2] and extras.bias is None and sink)
 
     half = ids.shape[1] // 2
     first = Pass(hf, rewriting, room=ids.shape[1])

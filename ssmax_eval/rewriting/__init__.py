@@ -1,6 +1,7 @@
 """Put another attention into a transformers model, prove it, and take it out again."""
 
 from ssmax_eval.rewriting.register import register
-from ssmax_eval.rewriting.rewriting import Rewriting, rewritten
+from ssmax_eval.rewriting.rewriting import Rewriting
+from ssmax_eval.rewriting.rewritten import rewritten
 
 __all__ = ["Rewriting", "register", "rewritten"]

@@ -1,8 +1,8 @@
 """The model's own kernel, flex or flash, under an attention that only scales the query.
 
-An attention of the family `ScaledSoftmax` needs n_i, the number of keys that each row sees, and a kernel that runs
-softmax. Where the model runs flex or flash attention it keeps that kernel and its own mask; n_i is counted from what
-that mask says, in blocks of rows, and the kernel gets the scaled query and everything else untouched.
+Such an attention needs n_i, the number of keys that each row sees, and a kernel that runs softmax. Where the model
+runs flex or flash attention, it keeps that kernel and its own mask. n_i is counted from that mask, in blocks of rows;
+the kernel gets the scaled query, and everything else as it was.
 """
 
 from collections.abc import Callable
@@ -14,20 +14,23 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import flash_attention_mask, flex_attention_mask
-from transformers.modeling_flash_attention_utils import _is_packed_sequence
 
-from ssmax_eval.attention import Extras, Visible
+from ssmax_eval.attention import Attention, Call, Visible
 from ssmax_eval.attention.base import BLOCK_NUMBERS
-from ssmax_eval.attention.scaled import ScaledSoftmax
+from ssmax_eval.attention.call import at_least_one
+from ssmax_eval.attention.scaled import ScaledSoftmax, scales_query
 from ssmax_eval.errors import UserError
+from ssmax_eval.rewriting import seam
 
 
 @dataclass(frozen=True)
 class Seen(Visible):
-    """What rows may see by a rule, `see`: rows (int64 [R]) to a boolean mask [B or 1, 1, R, S]. Never T × T at once."""
+    """Which keys rows may see, by a rule. No mask of T × T is made."""
 
     see: Callable[[Tensor], Tensor] = field(kw_only=True)
+    """From rows, int64 [R], to a boolean mask [B or 1, 1, R, S]."""
     batch: int = field(default=1, kw_only=True)
+    """B of that mask."""
 
     def at(self, rows: Tensor) -> Tensor:
         return self.see(rows)
@@ -39,32 +42,33 @@ class Seen(Visible):
         return torch.cat([self.see(rows).sum(-1, keepdim=True) for rows in blocks], 2)
 
     def dense(self, device: torch.device) -> Visible:
-        """The same as one mask, for an attention that runs from its definition."""
-        return Visible(self.rows, self.keys, self.see(torch.arange(self.rows, device=device)))
+        """Return the same as one mask, for an attention that runs from its definition."""
+        return Visible(self.rows, self.keys, self.all(device))
 
 
 class Backend:
-    """A kernel of transformers that a model was loaded with, by its name there.
-
-    `configured` is what the model's config says: the same name, or ours where the model is already rewritten.
-    """
+    """A kernel of transformers that a model was loaded with."""
 
     def __init__(self, name: str, flash: bool, configured: str) -> None:
         self.name = name
+        """Its name in transformers."""
         self.configured = configured
+        """What the model's config says: the same name, or ours where the model is already rewritten."""
         self.flash = flash
+        """Whether it is flash attention; else it is flex."""
         self.mask = AttentionMaskInterface()[name]
+        """Its mask function."""
         self._last: tuple[Callable[[], Any], Tensor] | None = None
 
     def takes(self, mask: Any) -> bool:
-        """Whether a mask is the backend's own kind; one that a user hands over in four dimensions is not."""
+        """Whether a mask is of the kernel's own kind. One that a user passes in four dimensions is not."""
         return not (isinstance(mask, Tensor) and mask.ndim == 4)
 
     def visible(self, mask: Any, query: Tensor, keys: int, others: dict[str, Any]) -> Seen:
-        """What the backend would let each row see, by its own mask and arguments."""
+        """Return what the kernel lets each row see, by its own mask and arguments."""
         batch, rows = query.shape[0], query.shape[2]
         if self.flash:
-            if mask is None and _is_packed_sequence(others.get("position_ids"), batch):
+            if mask is None and seam.packs_sequences(others.get("position_ids"), batch):
                 raise UserError(f"{self.name} packs several sequences into one row, which is not supported")
             return _flash_visible(mask, rows, keys, others.get("sliding_window"))
         if mask is None:
@@ -80,7 +84,7 @@ class Backend:
         return Seen(rows, keys, see=see, batch=batch)
 
     def counts(self, mask: Any, visible: Seen, device: torch.device) -> Tensor:
-        """n_i of every row; layers that share a flex mask share the count."""
+        """Return n_i of every row, int64 [B or 1, 1, T, 1]; layers that share a flex mask share the count."""
         if self.flash or mask is None:
             return visible.counts(device)
         if self._last is None or self._last[0]() is not mask:
@@ -88,55 +92,46 @@ class Backend:
         return self._last[1]
 
     def attend(
-        self,
-        attention: ScaledSoftmax,
-        layer: int,
-        extras: Extras,
-        visible: Seen,
-        module: nn.Module,
-        tensors: tuple[Tensor, Tensor, Tensor, Any],
-        arguments: dict[str, Any],
+        self, attention: ScaledSoftmax, call: Call, module: nn.Module, mask: Any, arguments: dict[str, Any]
     ) -> Tensor | None:
-        """The kernel's output, [B, T, H, width of value]; None where the kernel cannot give what is asked exactly.
+        """Return the kernel's output, [B, T, H, width of value]; None where the kernel cannot give it exactly.
 
         A scaled attention scales soft-capped scores, biases and sinks as well, which a scaled query does not.
+        `mask` and `arguments` are what transformers passed.
         """
-        query, key, value, mask = tensors
-        n = self.counts(mask, visible, query.device)
-        precision = torch.float64 if query.dtype == torch.float64 else torch.float32
-        c = attention.factor(n.clamp(min=1).to(precision), layer)
-        if extras.bias is not None or (extras.named() and c is not None):
+        query, extras = call.query, call.extras
+        assert isinstance(call.visible, Seen)
+        n = self.counts(mask, call.visible, query.device)
+        c = attention.factor(at_least_one(n, query), call.layer)
+        if extras.bias is not None or (extras.names() and c is not None):
             return None
         if c is not None:
             query = (c * query).to(query.dtype)
-        config: Any = module.config
-        ours = config._attn_implementation_internal
-        config._attn_implementation_internal = self.name  # by which flash finds its kernel
-        try:
-            output: Tensor = AttentionInterface()[self.name](module, query, key, value, mask, **arguments)[0]
-        finally:
-            config._attn_implementation_internal = ours
+        with seam.running([module.config], self.name):  # flash finds its kernel by that name
+            kernel = AttentionInterface()[self.name]
+            output: Tensor = kernel(module, query, call.key, call.value, mask, **arguments)[0]
         return output.masked_fill(n.transpose(1, 2) == 0, 0.0)
 
 
-def backend_of(hf: PreTrainedModel, attention: Any) -> Backend | None:
-    """The kernel that `attention` can keep using in `hf`; None where it runs on torch's own, or from its definition."""
+def backend_of(hf: PreTrainedModel, attention: Attention) -> Backend | None:
+    """Return the kernel that `attention` can keep using in `hf`; None where the model runs neither flex nor flash, or
+    the attention is more than a scaled query."""
     text = hf.config.get_text_config(decoder=True)
-    name = text._attn_implementation
-    mask = AttentionMaskInterface._global_mapping.get(name)
-    if not isinstance(attention, ScaledSoftmax) or mask not in (flex_attention_mask, flash_attention_mask):
+    name = seam.implementation_of(text)
+    mask = seam.mask_function_of(name)
+    if not scales_query(attention) or mask not in (flex_attention_mask, flash_attention_mask):
         return None
     flash = mask is flash_attention_mask
     if not flash and getattr(text, "num_kv_shared_layers", None):
         return None  # Gemma 4 slices its masks, unless it knows flex by name
-    outer = getattr(getattr(AttentionInterface._global_mapping.get(name), "__self__", None), "backend", None)
+    outer = getattr(getattr(seam.function_of(name), "__self__", None), "backend", None)
     return Backend(outer.name if isinstance(outer, Backend) else name, flash, name)
 
 
 def _flash_visible(mask: Tensor | None, rows: int, keys: int, window: int | None) -> Seen:
-    """Causal, the last row seeing the last key; without padding (`mask` is [B, S], 1 for a token); within a window.
+    """Return what flash lets each row see: causal, no padding (`mask` is [B, S], 1 for a token), within a window.
 
-    A window counts tokens, not padding: flash takes the padding out before it attends.
+    The last row sees the last key. A window counts tokens, not padding: flash takes the padding out before it attends.
     """
     if mask is not None:
         keys = mask.shape[1]

@@ -1,12 +1,14 @@
-"""What transformers passes to an attention function, read into what ours takes, or refused by name."""
+"""From the arguments that transformers passes to an attention function to a `Call`, or a refusal that names them."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssmax_eval.attention import Extras, Visible
+from ssmax_eval.attention import Call, Extras, Visible
 from ssmax_eval.errors import UserError
+from ssmax_eval.rewriting import seam
+from ssmax_eval.rewriting.backends import Backend
 
 HARMLESS = {
     "cache_position",
@@ -18,16 +20,53 @@ HARMLESS = {
     "sliding_window",
     "use_cache",
 }
-"""Arguments of a call that change nothing here; the mask already says what a sliding window hides."""
+"""Arguments that change nothing here; the mask already says what a sliding window hides."""
 SINKS = ("s_aux", "sinks")
-"""Names under which an architecture hands over its sinks."""
+"""Names under which an architecture passes its sinks."""
+
+
+def read_call(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Any,
+    scaling: float | None,
+    dropout: float,
+    others: dict[str, Any],
+    *,
+    backend: Backend | None,
+    continuing: bool,
+) -> Call:
+    """Return the call that transformers makes of an attention function. UserError when part of it would be lost.
+
+    `query`, `key` and `value` are [B, H or K, T or S, D]; `others` are the remaining arguments by name. `backend` is
+    the kernel that the model keeps, and `continuing` whether a cache that grows holds the keys before the queries.
+    """
+    others = dict(others)
+    rows, chosen, bias = query.shape[2], others.pop("indices", None), None
+    visible: Visible
+    if backend is not None and backend.takes(mask):
+        visible = backend.visible(mask, query, key.shape[2], others)
+        key, value = key[:, :, : visible.keys], value[:, :, : visible.keys]
+    else:
+        if mask is None and 1 < rows < key.shape[2] and not continuing:
+            # An empty static cache being filled: only its first entries hold keys.
+            key, value = key[:, :, :rows], value[:, :, :rows]
+        visible, bias = read_mask(mask, rows, key.shape[2])
+    extras = read_extras(others, bias)
+    refuse_unhonoured(module, dropout, others)
+    if chosen is not None:
+        visible = limited(visible, chosen, query.device)
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return Call(query, key, value, visible, scaling, layer_of(module), extras)
 
 
 def refuse_unhonoured(module: nn.Module, dropout: float, others: dict[str, Any]) -> None:
-    """UserError when a call asks for something that would be lost."""
+    """Raise UserError when a call asks for something that would be lost."""
     name = type(module).__name__
     if dropout:
-        raise UserError(f"attention dropout is not supported here; given {dropout}, 0 would work")
+        raise UserError(f"attention dropout is not supported; got {dropout}, 0 would work")
     if getattr(module, "is_causal", True) is False or others.pop("is_causal", True) is False:
         raise UserError(f"{name} is not causal; only causal attention can be rewritten")
     if getattr(module, "compressor", None) is not None:
@@ -41,15 +80,15 @@ def refuse_unhonoured(module: nn.Module, dropout: float, others: dict[str, Any])
 
 
 def layer_of(module: nn.Module) -> int:
-    """The layer that an attention module belongs to. UserError when several layers share it."""
-    layer = getattr(module, "layer_idx", None)
-    if layer is None or int(layer) < 0:
+    """Return the layer that an attention module belongs to. UserError when several layers share it."""
+    layer = seam.layer_index(module)
+    if layer is None or layer < 0:
         raise UserError(f"{type(module).__name__} does not know its layer: several share it, which is not supported")
-    return int(layer)
+    return layer
 
 
 def read_mask(mask: Tensor | None, rows: int, keys: int) -> tuple[Visible, Tensor | None]:
-    """Which keys each row may see, and the bias that an additive mask holds besides, if any."""
+    """Return which keys each row may see, and the bias that an additive mask holds besides, if any."""
     if mask is None or mask.dtype == torch.bool:
         return Visible(rows, keys, None if mask is None else mask[..., :keys]), None
     mask = mask[..., :keys]
@@ -59,7 +98,7 @@ def read_mask(mask: Tensor | None, rows: int, keys: int) -> tuple[Visible, Tenso
 
 
 def read_extras(others: dict[str, Any], mask_bias: Tensor | None) -> Extras:
-    """Soft-capping, biases and sinks, taken out of the arguments `others`."""
+    """Return soft-capping, biases and sinks, and take them out of the arguments `others`."""
     bias = others.pop("position_bias", None)
     if mask_bias is not None:
         bias = mask_bias if bias is None else bias + mask_bias
@@ -69,8 +108,8 @@ def read_extras(others: dict[str, Any], mask_bias: Tensor | None) -> Extras:
     return Extras(others.pop("softcap", None), bias, sink)
 
 
-def narrowed(visible: Visible, chosen: Tensor, device: torch.device) -> Visible:
-    """What rows see once an indexer has chosen keys for each: int64 [B, T, keys chosen]."""
-    mask = visible.block(0, visible.rows, device)
+def limited(visible: Visible, chosen: Tensor, device: torch.device) -> Visible:
+    """Return what rows see once an indexer has chosen keys for each row: int64 [B, T, keys chosen]."""
+    mask = visible.all(device)
     kept = torch.zeros(len(chosen), visible.rows, visible.keys, dtype=torch.bool, device=device)
     return Visible(visible.rows, visible.keys, mask & kept.scatter(-1, chosen.long(), True)[:, None])

@@ -10,22 +10,23 @@ from transformers import PreTrainedModel
 
 from ssmax_eval.attention.softmax import Softmax
 from ssmax_eval.errors import UserError
-from ssmax_eval.rewriting.rewriting import Rewriting, _implementations
+from ssmax_eval.rewriting import seam
+from ssmax_eval.rewriting.rewriting import Rewriting
 
 LENGTH = 24
 """Tokens of the canary's input."""
 CHANGED = 8
 """Last tokens that are changed to see whether an earlier row notices."""
 UNNORMALISED = ("Linear", "Lightning", "Delta", "Recurrent")
-"""In the names of layers that are called attention and have no row of weights to rewrite."""
+"""In the names of layers that are called attention but have no rows of weights."""
 
 
 @torch.inference_mode()
 def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
-    """Prove, on a few tokens, that the rewritten model is what it claims to be; UserError otherwise.
+    """Prove, on a few tokens, that a model is rewritten faithfully. UserError otherwise.
 
-    Its output is finite; every attention layer went through our function, once; no row saw the future; and with
-    plain softmax in the same place the model gives its own logits, so nothing that it passes was lost on the way.
+    Its output is finite. Every attention layer went through our function. No row saw the future. And with plain
+    softmax in the same place the model gives its own logits, so that nothing it passes was lost on the way.
     """
     name = type(hf).__name__
     rewriting.calls.clear()
@@ -57,11 +58,12 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     if (error := difference(softmax, _own_logits(hf, ids))) > (1e-3 if exact else 5e-2):
         raise UserError(
             f"softmax in the rewritten place does not give {name}'s own logits (relative error {error:.2g}); "
-            "it does something in its attention that is not honoured, so it is refused"
+            "part of what its attention does would be lost, so it is refused"
         )
 
 
 def inputs(hf: PreTrainedModel) -> tuple[Tensor, Tensor]:
+    """Return random tokens, int64 [1, LENGTH], and the same with the last of them changed."""
     generator = torch.Generator().manual_seed(0)
     vocabulary = hf.get_input_embeddings().num_embeddings
     ids = torch.randint(vocabulary, (1, LENGTH), generator=generator).to(hf.get_input_embeddings().weight.device)
@@ -72,7 +74,7 @@ def inputs(hf: PreTrainedModel) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def _watched(hf: PreTrainedModel, rewriting: Rewriting) -> Iterator[dict[str, bool]]:
-    """For each attention module that runs inside the block, by name: whether it calls the rewritten attention."""
+    """Note for each attention module that runs inside the block, by name, whether it calls the rewritten attention."""
     reached: dict[str, bool] = {}
     before: dict[str, int] = {}
     hooks = []
@@ -100,19 +102,13 @@ def _attends(module: nn.Module) -> bool:
 
 
 def _own_logits(hf: PreTrainedModel, ids: Tensor) -> Tensor:
-    """The model's logits under its own readable attention, which transformers calls eager."""
-    ours = _implementations(hf)
-    for config, _ in ours:
-        config._attn_implementation_internal = "eager"
-    try:
+    """Return the model's logits under its own readable attention, which transformers calls eager."""
+    with seam.running([config for config, _ in seam.implementations(hf)], "eager"):
         logits: Tensor = hf(input_ids=ids, use_cache=False).logits
         return logits
-    finally:
-        for config, implementation in ours:
-            config._attn_implementation_internal = implementation
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """Root mean square of a - b, relative to the spread of b."""
+    """Return the root mean square of a - b, relative to the standard deviation of b."""
     a, b = a.double(), b.double()
     return float((a - b).square().mean().sqrt() / b.std().clamp(min=1e-12))

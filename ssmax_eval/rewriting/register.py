@@ -10,23 +10,25 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from ssmax_eval.attention import ATTENTIONS
-from ssmax_eval.checkpoint.config import carried
+from ssmax_eval.checkpoint.config import from_config
 from ssmax_eval.checkpoint.shape import shape_of
-from ssmax_eval.checkpoint.weights import brought
+from ssmax_eval.checkpoint.weights import from_weights
 from ssmax_eval.errors import UserError
-from ssmax_eval.rewriting.rewriting import Rewriting, refuse_scaling_twice
+from ssmax_eval.rewriting import seam
+from ssmax_eval.rewriting.log_scaling import refuse_scaling_twice
+from ssmax_eval.rewriting.rewriting import Rewriting
 
 
 def register() -> None:
     """Make every attention known to transformers by its name.
 
     Then `from_pretrained(x, attn_implementation="ssmax")` and `model.set_attn_implementation("lssar")` work, and so
-    does plain `from_pretrained` of a folder that `convert` wrote. Parameters are those that the config carries or
-    the weights bring, else the defaults for the checkpoint. Only `rewritten` proves that a model is rewritten
-    faithfully: an architecture that never calls the attention interface cannot be noticed from here.
+    does plain `from_pretrained` of a folder that `convert` wrote. Parameters are those in the checkpoint's config or
+    weights, else the defaults for the checkpoint. Only `rewritten` proves that a model is rewritten faithfully: from
+    here, an architecture that never calls the attention interface cannot be noticed.
     """
     for name in ATTENTIONS:
-        if name not in AttentionInterface._global_mapping:
+        if not seam.is_registered(name):
             AttentionInterface.register(name, _Registered(name))
             AttentionMaskInterface.register(name, sdpa_mask)
 
@@ -47,18 +49,18 @@ class _Registered:
         if config is None:
             raise UserError(f"{caller} has no config to read the parameters of {self.name!r} from; use rewritten()")
         plain = shape_of(config)
-        shape = shape_of(config, None, _brought(config._name_or_path, plain.layers, plain.heads, plain.full))
-        own = carried(config)
+        shape = shape_of(config, None, _from_weights(seam.source_of(config), plain.layers, plain.heads, plain.full))
+        own = from_config(config)
         wanted = own if isinstance(own, ATTENTIONS[self.name]) else ATTENTIONS[self.name]()
-        settled = wanted.resolve(shape)
-        if settled.log_scaled:
+        resolved = wanted.resolve(shape)
+        if resolved.log_scaled:
             refuse_scaling_twice(config)
-        return Rewriting(settled, settled.rewrites(shape))
+        return Rewriting(resolved, resolved.rewrites(shape))
 
 
 @lru_cache(maxsize=8)
-def _brought(name: str, layers: int, heads: int, full: tuple[int, ...] | None) -> Any:
-    """What the weights of a checkpoint bring, from its folder or the hub's cache on this machine."""
+def _from_weights(name: str, layers: int, heads: int, full: tuple[int, ...] | None) -> Any:
+    """Return the attention parameters in a checkpoint's weights, from its folder or the hub's cache on this machine."""
     if not name:
         return {}
     folder = Path(name)
@@ -70,4 +72,4 @@ def _brought(name: str, layers: int, heads: int, full: tuple[int, ...] | None) -
             folder = Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=True))
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
             return {}
-    return brought(folder, layers, heads, full)
+    return from_weights(folder, layers, heads, full)

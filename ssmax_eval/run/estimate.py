@@ -23,7 +23,9 @@ TOKENS = {"cpu": 512, "cuda": 1 << 14}
 
 def seconds(checkpoint: Checkpoint, cells: Sequence[Cell]) -> float:
     """A rough time for one forward pass a cell: floating-point operations over the measured rate of this machine."""
-    return sum(work(checkpoint, cell.context_length) for cell in cells) / (EFFICIENCY * _rate(*checkpoint.placed))
+    return sum(work(checkpoint, cell.context_length) for cell in cells) / (
+        EFFICIENCY * _rate(*checkpoint.device_and_dtype)
+    )
 
 
 def work(checkpoint: Checkpoint, length: int) -> int:
@@ -34,7 +36,7 @@ def work(checkpoint: Checkpoint, length: int) -> int:
 
 def batch_size(checkpoint: Checkpoint, length: int) -> int:
     """Cells of a length to measure together: as many as pay, and as fit into the memory that is free now."""
-    device, dtype = checkpoint.placed
+    device, dtype = checkpoint.device_and_dtype
     paying = TOKENS.get(device.type, TOKENS["cpu"]) // length
     if paying <= 1:
         return 1

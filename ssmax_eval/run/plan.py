@@ -80,7 +80,7 @@ def plan(
     for task in chosen:
         task.read()
     settled = [attention.resolve(checkpoint.shape) for attention in parsed]
-    _ = checkpoint.placed
+    _ = checkpoint.device_and_dtype
     runs = dict.fromkeys(Run(checkpoint, attention, task) for attention in settled for task in chosen)
     return Plan(checkpoint, tuple(runs), Store(output), retry_failed)
 

@@ -15,7 +15,7 @@ from ssmax_eval.attention import Attention, Shape, describe, parse
 from ssmax_eval.attention.auto import Auto
 from ssmax_eval.attention.parameters import PerHead
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.checkpoint.config import carry
+from ssmax_eval.checkpoint.config import into_config
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.convert import save_config
 from ssmax_eval.rewriting import rewritten
@@ -46,7 +46,7 @@ class Plan:
 def plan(recipe: Recipe, shape: Shape) -> Plan:
     """The recipe's attention on a checkpoint of this shape. UserError where it cannot learn what is wanted."""
     chosen = parse(recipe.attention)
-    given = shape.trained if isinstance(chosen, Auto) and shape.trained else chosen
+    given = shape.from_config if isinstance(chosen, Auto) and shape.from_config else chosen
     settled = chosen.resolve(shape)
     learnable = {name for name, hint in get_type_hints(type(settled)).items() if hint == PerHead | None}
     if recipe.learn == ("auto",):
@@ -60,7 +60,7 @@ def plan(recipe: Recipe, shape: Shape) -> Plan:
         learned = recipe.learn
     if learned and settled.layers is not None:
         raise UserError(f"{recipe.attention!r} rewrites some of the layers; learning needs all of them, or learn: []")
-    carry(LlamaConfig(), settled)  # says what no config can carry
+    into_config(LlamaConfig(), settled)  # raises what no config can name
     return Plan(settled, learned)
 
 
@@ -130,5 +130,5 @@ def write(hf: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, chosen: Plan
     """A checkpoint folder that carries its attention: config, weights, tokenizer."""
     tokenizer.save_pretrained(folder)
     hf.save_pretrained(folder)
-    carry(hf.config, chosen.carried)
+    into_config(hf.config, chosen.carried)
     save_config(hf.config, folder)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention import ATTENTIONS, Attention, Shape, Visible, base, parse
+from ssmax_eval.attention import ATTENTIONS, Attention, Call, Rows, Shape, Visible, base, parse
+from ssmax_eval.attention.functions import weighted_sum
 from ssmax_eval.attention.per_n import PerN
 from ssmax_eval.errors import UserError
 from tests.attention import reference
@@ -65,7 +66,7 @@ def expected(spec: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor)
 
 
 def run(attention: Attention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    return attention.forward(query, key, value, Visible(query.shape[2], key.shape[2], mask), SCALING, 0)
+    return attention.forward(Call(query, key, value, Visible(query.shape[2], key.shape[2], mask), SCALING))
 
 
 def test_every_attention_is_under_contract() -> None:
@@ -88,11 +89,11 @@ def test_equals_the_definition(spec: str, mask: Tensor | None, block: int, monke
 def test_weights_sum_to_one_and_give_the_forward_pass(spec: str) -> None:
     query, key, value = tensors()
     seen, attention = causal(padding=(0, 9)), parse(spec)
-    a = attention.weights(query, key, seen, SCALING, 0)
+    a = attention.weights(Rows(query, key, seen, SCALING))
     assert float(a.masked_fill(seen, 0.0).abs().max()) == 0.0
     total = a.sum(-1)
     assert bool(torch.isclose(total, torch.ones_like(total)).logical_or(total == 0).all())
-    torch.testing.assert_close(base.weighted_sum(a, value), run(attention, query, key, value, seen))
+    torch.testing.assert_close(weighted_sum(a, value), run(attention, query, key, value, seen))
 
 
 def test_float32_stays_close_to_the_definition(spec: str) -> None:
@@ -169,10 +170,30 @@ def test_equal_weights_and_empty_rows_give_zeros_or_the_mean_but_never_nan(spec:
     assert float(nothing.abs().max()) == 0.0
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("rows", [1, 5, 200])
+def test_tensors_are_made_where_the_call_lies(spec: str, rows: int, masked: bool) -> None:
+    """On the meta device, a tensor of any other device is an error: what would fail on a GPU fails here."""
+    keys = 250
+    query, key = (torch.empty(2, heads, n, WIDTH, device="meta") for heads, n in ((HEADS, rows), (GROUPS, keys)))
+    mask = torch.empty(2, 1, rows, keys, dtype=torch.bool, device="meta") if masked else None
+    attention = parse(spec).resolve(Shape(2, HEADS, 20))
+    call = Call(query, key, key, Visible(rows, keys, mask), SCALING)
+    by_kernel, defined = attention.forward(call), attention.weights(call.at(torch.arange(rows, device="meta")))
+    assert (by_kernel.device.type, by_kernel.shape) == ("meta", query.shape)
+    assert (defined.device.type, defined.shape) == ("meta", (2, HEADS, rows, keys))
+
+
+@pytest.mark.parametrize("attention", [ATTENTIONS["ssmax"](s=((0.1,) * HEADS,) * 2), PerN(p=((0.1,) * 20,) * 2)])
+def test_tables_of_values_are_made_where_the_call_lies(attention: Attention) -> None:
+    x = torch.empty(2, HEADS, 30, WIDTH, device="meta")
+    assert attention.forward(Call(x, x, x, Visible(30, 30), SCALING, layer=1)).device.type == "meta"
+
+
 def test_very_negative_products_do_not_underflow() -> None:
     query = torch.full((1, 1, 1, WIDTH), 30.0)
     key = -torch.rand(1, 1, 50, WIDTH, generator=torch.Generator().manual_seed(0)) - 1.0
-    a = parse("lssa:qk_norm=false").weights(query, key, torch.ones(1, 1, 1, 50, dtype=torch.bool), SCALING, 0)
+    a = parse("lssa:qk_norm=false").weights(Rows(query, key, torch.ones(1, 1, 1, 50, dtype=torch.bool), SCALING))
     assert float(a.sum()) == pytest.approx(1.0)
 
 
@@ -191,7 +212,7 @@ def test_figure_1_of_the_ssmax_paper(n: int) -> None:
     key = torch.full((1, 1, n, 1), -2.0, dtype=torch.float64)
     key[..., 0, 0] = 3.0
     seen = torch.ones(1, 1, 1, n, dtype=torch.bool)
-    largest = [float(parse(s).weights(query, key, seen, 1.0, 0).max()) for s in ("softmax", "ssmax:s=0.43")]
+    largest = [float(parse(s).weights(Rows(query, key, seen, 1.0)).max()) for s in ("softmax", "ssmax:s=0.43")]
     assert largest == pytest.approx(FIGURE_1[n], abs=5e-7)
 
 
@@ -200,10 +221,11 @@ def test_parameters_of_each_layer_and_head() -> None:
     query, key, value = tensors()
     attention = ATTENTIONS["ssmax"](s=s, b=((0.0,) * 4, (0.5,) * 4))
     for layer in (0, 1):
-        whole = attention.forward(query, key, value, Visible(TOKENS, TOKENS), SCALING, layer)
+        call = Call(query, key, value, Visible(TOKENS, TOKENS), SCALING, layer)
+        whole = attention.forward(call)
         for head in range(HEADS):
             one: Any = ATTENTIONS["ssmax"](s=s[layer][head], b=0.5 * layer)
-            mine = one.forward(query, key, value, Visible(TOKENS, TOKENS), SCALING, layer)
+            mine = one.forward(call)
             torch.testing.assert_close(whole[:, head], mine[:, head])
 
 
@@ -213,8 +235,8 @@ def test_a_factor_for_every_n_is_read_off_its_table() -> None:
     table = tuple(0.1 + 0.05 * n**0.5 for n in range(1, 21))
     attention = PerN(p=((0.0,) * 20, table)).resolve(Shape(2, HEADS, 20))
     mask = causal(window=25, padding=(0, 9))
-    given = attention.forward(query, key, value, Visible(TOKENS, TOKENS, mask), SCALING, 1)
-    plain = attention.forward(query, key, value, Visible(TOKENS, TOKENS), SCALING, 1)
+    given = attention.forward(Call(query, key, value, Visible(TOKENS, TOKENS, mask), SCALING, layer=1))
+    plain = attention.forward(Call(query, key, value, Visible(TOKENS, TOKENS), SCALING, layer=1))
     for b, i in ((0, 0), (0, 12), (0, 36), (1, 12), (1, 36)):
         seen = mask[b, 0, i]
         z = table[min(int(seen.sum()), 20) - 1] * SCALING * (key[b, 0, seen] @ query[b, 0, i])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention import LSSA, LSSAR, Attention, Shape, SSMax, Visible, base, parse
+from ssmax_eval.attention import LSSA, LSSAR, Attention, Call, Shape, SSMax, Visible, base, parse
 from ssmax_eval.errors import UserError
 
 SPECS = [
@@ -26,7 +26,7 @@ def _inputs(tokens: int = ROWS, **kind: object) -> tuple[Tensor, Tensor, Tensor]
 
 
 def _forward(attention: Attention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    return attention.forward(query, key, value, Visible(query.shape[2], key.shape[2], mask), 0.6, 0)
+    return attention.forward(Call(query, key, value, Visible(query.shape[2], key.shape[2], mask), 0.6))
 
 
 @pytest.mark.parametrize("block", [1 << 24, 3 * 4 * ROWS])

@@ -1,14 +1,17 @@
 """Names and parameters, as the command line gives them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from ssmax_eval.attention import Attention, Shape, describe, parse
+from ssmax_eval.attention import ATTENTIONS, Attention, Shape, describe, notes, parse
 from ssmax_eval.attention.lssa import LSSAR
+from ssmax_eval.attention.per_n import PerN
 from ssmax_eval.attention.ssmax import SSMax, default_s
 from ssmax_eval.errors import UserError
 
@@ -18,6 +21,29 @@ SHAPE = Shape(layers=2, heads=3, train_length=1024)
 def test_parameters_are_read_by_their_type() -> None:
     assert parse("ssmax:s=0.168,b=1") == SSMax(s=0.168, b=1.0)
     assert parse("lssar:p=3,qk_norm=FALSE") == LSSAR(p=3.0, qk_norm=False)
+
+
+def test_the_catalogue_is_read_without_torch() -> None:
+    code = (
+        "import sys; from ssmax_eval.attention import ATTENTIONS, catalogue; assert catalogue.ATTENTIONS is ATTENTIONS;"
+        "assert all(ATTENTIONS.about(name) for name in ATTENTIONS); assert not {'torch', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_line_of_the_catalogue_leads_to_a_class_that_knows_its_name() -> None:
+    for name, cls in ATTENTIONS.items():
+        assert issubclass(cls, Attention)
+        assert ATTENTIONS.name_of(cls) == name
+        assert describe(cls()).split(":")[0] == name
+
+
+def test_notes_are_about_tables_alone() -> None:
+    assert notes(parse("ssmax:s=0.2,b=0.1")) == []
+    some = SSMax(s=((), (0.1125, 0.3141)), b=((0.0, 0.0), (0.5, 1.0)))
+    assert describe(some) == "ssmax:s=table,b=table"
+    assert notes(some) == ["s per head, 0.11 to 0.31 (1 layer x 2 heads)", "b per head, 0 to 1 (2 layers x 2 heads)"]
+    assert notes(PerN(p=((0.5, 2.0, 1.0),))) == ["p per number of keys, 0.5 to 2 (1 layer x 3 numbers of keys)"]
 
 
 @pytest.mark.parametrize("spec", ["softmax", "ssmax:s=0.43", "lssar:p=3", "lssar:qk_norm=false,p=15", "logn:n_train=7"])
@@ -33,12 +59,12 @@ def test_a_description_reads_back(spec: str) -> None:
         ("ssmax:t=1", "unknown parameter of attention 'ssmax': 't'"),
         ("softmax:s=1", "has no parameters"),
         ("ssmax:s", "needs a value"),
-        ("ssmax:s=high", "'high', which is no float"),
-        ("lssar:qk_norm=maybe", "which is no bool"),
+        ("ssmax:s=high", "must be a number or a .json or .safetensors file; got 'high'"),
+        ("lssar:qk_norm=maybe", "must be true or false; got 'maybe'"),
         ("ssmax:s=absent.json", "absent.json"),
         ("absent.py:Mine", "cannot import 'absent.py'"),
-        ("ssmax_eval.errors:UserError", "no subclass"),
-        ("ssmax_eval.errors:Missing", "no subclass"),
+        ("ssmax_eval.errors:UserError", "must be a subclass"),
+        ("ssmax_eval.errors:Missing", "must be a subclass"),
     ],
 )
 def test_mistakes_are_named(spec: str, message: str) -> None:
@@ -67,10 +93,11 @@ def test_s_from_a_file(tmp_path: Path) -> None:
         attention = parse(f"ssmax:s={tmp_path / name}")
         assert isinstance(attention, SSMax)
         assert attention.s == table
-        assert describe(attention).startswith("ssmax:s=[2x3]#")
+        assert describe(attention) == "ssmax:s=table"
+        assert notes(attention) == ["s per head, 0.25 to 8 (2 layers x 3 heads)"]
     with pytest.raises(UserError, match="2 layers x 3 heads, but the checkpoint has 4 x 3"):
         attention.resolve(Shape(4, 3, 1024))
-    with pytest.raises(UserError, match="holds no 'b'"):
+    with pytest.raises(UserError, match="has no 'b' in it"):
         parse(f"ssmax:b={tmp_path / 's.safetensors'}")
 
 
@@ -81,8 +108,8 @@ def test_a_class_of_the_users_own(tmp_path: Path) -> None:
         "@dataclass(frozen=True)\n"
         "class Mine(Attention):\n"
         "    t: float = 1.0\n"
-        "    def weights(self, query, key, visible, scaling, layer):\n"
-        "        return visible / visible.sum(-1, keepdim=True)\n"
+        "    def weights(self, rows):\n"
+        "        return rows.visible / rows.n\n"
     )
     mine = parse(f"{tmp_path / 'mine.py'}:Mine:t=2")
     assert isinstance(mine, Attention)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ssmax_eval.attention import ATTENTIONS, Attention, Extras, Shape, SSMax, Visible, parse, scores
-from ssmax_eval.attention.base import masked_softmax, weighted_sum
+from ssmax_eval.attention import ATTENTIONS, Attention, Call, Extras, Rows, Shape, Visible, masked_softmax, parse
+from ssmax_eval.attention.base import by_definition
 from ssmax_eval.attention.contract import CLAUSES, demand, run
 from ssmax_eval.cli.main import main
 from ssmax_eval.errors import UserError
@@ -24,7 +24,7 @@ SPECS = [
     *ATTENTIONS, "ssmax:s=0.3,b=0.4", "ssmax:s=1", "lssa:qk_norm=false", "lssar:p=3", "lssar:p=3,qk_norm=false",
     "temperature:beta=0.5,f=8", "logn:n_train=8", f"{EXAMPLE}:Mine",
 ]  # fmt: skip
-SETTLED = {spec: parse(spec).resolve(Shape(2, 4, 64)) for spec in SPECS}
+RESOLVED = {spec: parse(spec).resolve(Shape(2, 4, 64)) for spec in SPECS}
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -35,8 +35,8 @@ def test_every_attention_keeps_the_contract(spec: str) -> None:
 def _broken(change: Callable[[Tensor, Tensor], Tensor]) -> Attention:
     @dataclass(frozen=True)
     class Mine(Attention):
-        def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
-            return change(scores(query, key, scaling), visible)
+        def weights(self, rows: Rows) -> Tensor:
+            return change(rows.scores, rows.visible)
 
     return Mine()
 
@@ -77,11 +77,33 @@ def test_a_broken_attention_is_found_out(change: Callable[[Tensor, Tensor], Tens
         demand(_broken(change))
 
 
+class Mixed:
+    """A definition of a user's own: the mean of all visible keys."""
+
+    def weights(self, rows: Rows) -> Tensor:
+        return (rows.visible / rows.n).expand_as(rows.scores)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_definition_of_ones_own_runs_whatever_kernel_it_is_based_on(spec: str) -> None:
+    own = type(parse(spec))
+    over = type("Over", (own,), {"weights": Mixed.weights})
+    beside = type("Beside", (Mixed, own), {})
+    kept = type("Kept", (own,), {})
+    x = torch.randn(1, 2, 200, 4, generator=torch.Generator().manual_seed(0))
+    call = Call(x, x, x, Visible(200, 200), 0.5)
+    means = x.cumsum(2) / torch.arange(1, 201)[:, None]
+    for cls in (over, beside):
+        assert cls.kernels == ()
+        torch.testing.assert_close(cls().forward(call), means)
+    assert kept.kernels == own.kernels
+
+
 def test_the_command_line_runs_the_contract(tmp_path: Path) -> None:
     good = CliRunner().invoke(main, ["check", f"{EXAMPLE}:Mine"])
     assert (good.exit_code, good.output.count("ok  ")) == (0, len(CLAUSES))
     broken = tmp_path / "broken.py"
-    broken.write_text(EXAMPLE.read_text().replace(".masked_fill(~visible, 0.0)", ""))
+    broken.write_text(EXAMPLE.read_text().replace(".masked_fill(~rows.visible, 0.0)", ""))
     bad = CliRunner().invoke(main, ["check", f"{broken}:Mine"])
     assert bad.exit_code == 2
     assert "broken   finite weights and none unseen: keys that a row may not see have weight" in bad.output
@@ -116,10 +138,8 @@ situations = st.fixed_dictionaries(
 @given(s=situations)
 def test_forward_is_the_definition_in_every_situation(spec: str, s: dict) -> None:  # type: ignore[type-arg]
     """Any shapes, chunk, window, padding, dtype, and extras that the definition honours."""
-    attention, generator = SETTLED[spec], torch.Generator().manual_seed(s["seed"])
+    attention, generator = RESOLVED[spec], torch.Generator().manual_seed(s["seed"])
     heads, keys = s["groups"] * s["repeat"], s["past"] + s["rows"]
-    if isinstance(attention, SSMax) and isinstance(attention.s, tuple):
-        return
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, dtype=torch.float64, generator=generator).to(s["dtype"])
@@ -138,11 +158,11 @@ def test_forward_is_the_definition_in_every_situation(spec: str, s: dict) -> Non
         draw(1, heads, s["rows"], keys) if "bias" in asked else None,
         draw(1, heads, 1, 1) if "sink" in asked else None,
     )
-    also = {"extras": extras} if asked else {}
-    output = attention.forward(query, key, value, visible, 0.4, 0, **also)
+    call = Call(query, key, value, visible, 0.4, extras=extras)
+    output = attention.forward(call)
     exact = Extras(extras.softcap, *(None if x is None else x.double() for x in (extras.bias, extras.sink)))
-    weights = attention.weights_with(exact, query.double(), key.double(), mask[None, None], 0.4, 0)
-    expected = weighted_sum(weights, value.double())
+    wide = (x.double() for x in (query, key, value))
+    expected = by_definition(attention, Call(*wide, Visible(s["rows"], keys, mask[None, None]), 0.4, extras=exact))
     assert output.dtype == s["dtype"]
     tolerance = 64 * torch.finfo(s["dtype"]).eps * float(value.double().abs().max())
     assert float((output.double() - expected).abs().max()) < tolerance

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import (
     AttentionInterface,
     AutoModelForCausalLM,
@@ -18,7 +19,7 @@ from transformers import (
 )
 
 import ssmax_eval
-from ssmax_eval.attention import Visible
+from ssmax_eval.attention import Call
 from ssmax_eval.model import model as model_room
 from tests.conftest import tiny_config
 
@@ -75,7 +76,7 @@ def test_the_head_is_the_models_own() -> None:
         num_key_value_heads=1, head_dim=8, final_logit_softcapping=0.5, initializer_range=0.5,
     )  # fmt: skip
     hf = Gemma2ForCausalLM(config).double().eval()
-    model = model_room.Model(hf, None, None, None)  # type: ignore[arg-type]
+    model = model_room.Model(hf)
     ids = torch.arange(30)
     with torch.no_grad():
         logits = hf(ids[None]).logits
@@ -93,7 +94,7 @@ def test_a_head_past_the_base_model_gets_its_slices_too() -> None:
         max_position_embeddings=64, init_std=0.5,
     )  # fmt: skip
     hf = OPTForCausalLM(config).double().eval()
-    model = model_room.Model(hf, None, None, None)  # type: ignore[arg-type]
+    model = model_room.Model(hf)
     ids = torch.arange(3, 33)
     with torch.no_grad():
         logits = hf(ids[None]).logits
@@ -118,9 +119,9 @@ def test_the_rows_looked_at_are_the_rows_that_ran(model: ssmax_eval.Model) -> No
     seen = {}
     attend = model.attention.forward
 
-    def remembering(query, key, value, visible: Visible, scaling, layer):  # type: ignore[no-untyped-def]
-        output = attend(query, key, value, visible, scaling, layer)
-        seen[layer] = (value, output)
+    def remembering(call: Call) -> Tensor:
+        output = attend(call)
+        seen[call.layer] = (call.value, output)
         return output
 
     object.__setattr__(model.attention, "forward", remembering)
@@ -148,14 +149,14 @@ def test_a_model_rewritten_by_someone_else_says_so(model: ssmax_eval.Model) -> N
 def test_a_table_of_positions_is_a_limit(eager: ssmax_eval.Model) -> None:
     config = GPT2Config(vocab_size=90, n_positions=64, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)
     hf = GPT2LMHeadModel(config)
-    assert model_room.Model(hf, None, None, None).max_positions == 64  # type: ignore[arg-type]
+    assert model_room.Model(hf).max_positions == 64
     assert eager.max_positions is None
 
 
 def test_float32_losses_of_a_large_vocabulary_are_not_biased() -> None:
     torch.manual_seed(0)
     hf = LlamaForCausalLM(tiny_config(vocab_size=50_000)).eval()
-    rough = model_room.Model(hf, None, None, None).token_losses(IDS).double()  # type: ignore[arg-type]
+    rough = model_room.Model(hf).token_losses(IDS).double()
     with torch.no_grad():
         logits = hf.double()(IDS[None]).logits[0, :-1]
     exact = torch.nn.functional.cross_entropy(logits, IDS[1:], reduction="none")

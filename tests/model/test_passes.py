@@ -16,7 +16,7 @@ from transformers import (
 )
 
 import ssmax_eval
-from ssmax_eval.attention import Visible
+from ssmax_eval.attention import Call
 from ssmax_eval.model.model import Model, Question
 from ssmax_eval.model.passes import Pass, pieces
 from tests.conftest import tiny_config
@@ -37,7 +37,7 @@ HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
 @pytest.fixture(params=["softmax", "ssmax:s=0.4", "lssar:p=3", "softmax_reweighted"])
 def model(request: pytest.FixtureRequest, tiny_hf: LlamaForCausalLM) -> Iterator[Model]:
     with ssmax_eval.rewritten(tiny_hf, request.param) as rewriting:
-        yield Model(tiny_hf, None, rewriting, None)  # type: ignore[arg-type]
+        yield Model(tiny_hf, None, rewriting)
 
 
 def hidden(model: Model, ids: Tensor) -> Tensor:
@@ -120,10 +120,10 @@ class Counted:
         self.rows: list[int] = []
         forward = model.attention.forward
 
-        def counting(query, key, value, visible: Visible, *others):  # type: ignore[no-untyped-def]
-            assert visible.mask is None
-            self.rows.append(visible.rows)
-            return forward(query, key, value, visible, *others)
+        def counting(call: Call) -> Tensor:
+            assert call.visible.mask is None
+            self.rows.append(call.visible.rows)
+            return forward(call)
 
         object.__setattr__(model.attention, "forward", counting)
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_read_on_from_runs_whole(make, why: str, caplog: pytest.L
     torch.manual_seed(0)
     hf = make().double().eval()
     with ssmax_eval.rewritten(hf, "ssmax:s=0.4") as rewriting:
-        model = Model(hf, None, rewriting, None)  # type: ignore[arg-type]
+        model = Model(hf, None, rewriting)
         assert not model.resumable, why
         fork = torch.cat((IDS[:, :60], OTHER[:, 60:]), 1)
         answers = list(model.answers([Question(IDS, 3), Question(fork, 3)]))
@@ -162,7 +162,7 @@ def test_learned_positions_go_on_after_a_cut() -> None:
     config = GPT2Config(vocab_size=600, n_positions=96, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
     hf = GPT2LMHeadModel(config).double().eval()
     with ssmax_eval.rewritten(hf, "ssmax:s=0.4") as rewriting:
-        model = Model(hf, None, rewriting, None)  # type: ignore[arg-type]
+        model = Model(hf, None, rewriting)
         assert model.resumable
         losses = model.token_losses(IDS)
         model.prefill_chunk = 25
@@ -172,7 +172,7 @@ def test_learned_positions_go_on_after_a_cut() -> None:
 def test_a_static_cache_is_still_filled_as_it_was(tiny_hf: LlamaForCausalLM) -> None:
     """No mask means another thing there: keys after the rows are empty places."""
     with ssmax_eval.rewritten(tiny_hf, "ssmax:s=0.4") as rewriting:
-        model = Model(tiny_hf, None, rewriting, None)  # type: ignore[arg-type]
+        model = Model(tiny_hf, None, rewriting)
         assert model.resumable
         for kind in ("dynamic", "static"):
             written = tiny_hf.generate(

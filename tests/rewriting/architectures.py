@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from ssmax_eval.attention import LSSAR, Attention, Extras, Shape, SSMax, Visible
+from ssmax_eval.attention import LSSAR, Attention, Call, Shape, SSMax
 from ssmax_eval.errors import UserError
 from ssmax_eval.rewriting import rewritten
 from tests import tiny
@@ -25,8 +25,6 @@ SHAPE = Shape(layers=8, heads=4, train_length=64)
 ATTENTIONS: dict[str, Attention] = {"ssmax": SSMax(s=0.43), "lssar": LSSAR(p=3.0)}
 IDS = torch.arange(3, 27)[None]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architectures.md"
-
-Call = tuple[Tensor, Tensor, Tensor, Visible, float, Extras, Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def build(kind: str) -> PreTrainedModel:
 
 def definition(attention: Attention, call: Call) -> Tensor:
     """Output of `attention` for one call, dense and in float64: the formulas once more, on whole matrices."""
-    query, key, value, visible, scaling, extras, _ = call
+    query, key, value, visible, extras = call.query, call.key, call.value, call.visible, call.extras
     q, k, v = query.double(), *(x.double().repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
     i, j = torch.arange(visible.rows)[:, None], torch.arange(visible.keys)[None]
     seen = (j <= i + visible.keys - visible.rows)[None, None] if visible.mask is None else visible.mask
@@ -71,7 +69,7 @@ def definition(attention: Attention, call: Call) -> Tensor:
         total = a.sum(-1, keepdim=True)
         return (a / total.masked_fill(total == 0, 1.0)) @ v
     assert isinstance(attention, SSMax)
-    z = dots * scaling
+    z = dots * call.scaling
     if extras.softcap is not None:
         z = extras.softcap * torch.tanh(z / extras.softcap)
     if extras.bias is not None:
@@ -85,20 +83,17 @@ def definition(attention: Attention, call: Call) -> Tensor:
 
 
 @contextmanager
-def recorded(cls: type[Attention]) -> Iterator[list[Call]]:
+def recorded(cls: type[Attention]) -> Iterator[list[tuple[Call, Tensor]]]:
     """Every call of `cls.forward` inside the block, with its output."""
-    calls: list[Call] = []
+    calls: list[tuple[Call, Tensor]] = []
     original = cls.forward
 
-    def forward(
-        self: Any, query: Any, key: Any, value: Any, visible: Any, scaling: Any, layer: Any, extras: Any = None
-    ) -> Tensor:
-        extras = Extras() if extras is None else extras
-        output = original(self, query, key, value, visible, scaling, layer, extras)
-        calls.append((query, key, value, visible, scaling, extras, output))
+    def forward(self: Any, call: Call) -> Tensor:
+        output = original(self, call)
+        calls.append((call, output))
         return output
 
-    cls.forward = forward  # type: ignore[assignment,method-assign]
+    cls.forward = forward  # type: ignore[method-assign]
     try:
         yield calls
     finally:
@@ -112,8 +107,8 @@ def verify(hf: PreTrainedModel, attention: Attention) -> tuple[int, set[str], fl
         with recorded(type(attention)) as calls, torch.inference_mode():
             hf(input_ids=IDS, use_cache=False)
         layers = len(rewriting.calls)
-    errors = [float((definition(attention, c) - c[-1].double()).abs().max() / c[2].abs().max()) for c in calls]
-    return layers, set().union(*(c[5].named() for c in calls)), max(errors)
+    errors = [float((definition(attention, c) - o.double()).abs().max() / c.value.abs().max()) for c, o in calls]
+    return layers, set().union(*(c.extras.names() for c, _ in calls)), max(errors)
 
 
 def examine(kind: str) -> Finding:

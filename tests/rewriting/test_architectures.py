@@ -53,10 +53,13 @@ def test_cached_decoding_and_chunks_give_what_one_pass_gives(kind: str) -> None:
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-4)
 
 
-def test_what_a_definition_has_no_place_for_is_refused_by_name() -> None:
-    for kind, asked in (("gpt_oss", "sink"), ("gemma2", "softcap"), ("inkling_text", "bias")):
+def test_what_a_definition_does_not_honour_is_refused_by_name() -> None:
+    for kind, words in (("gpt_oss", "attention sinks"), ("gemma2", "soft-capping"), ("inkling_text", "biases")):
         hf = architectures.build(kind)
-        with pytest.raises(UserError, match=asked), rewritten(hf, LSSAR(), shape=architectures.SHAPE):
+        with (
+            pytest.raises(UserError, match=f"LSSAR does not support {words}"),
+            rewritten(hf, LSSAR(), shape=architectures.SHAPE),
+        ):
             pass
 
 
@@ -75,7 +78,8 @@ def test_a_sink_takes_weight_and_gives_nothing() -> None:
     hf.model.layers[0].self_attn.q_proj.bias.data.zero_()
     with rewritten(hf, Softmax(), shape=architectures.SHAPE), architectures.recorded(Softmax) as calls:
         hf(input_ids=architectures.IDS[:, :2], use_cache=False)
-    value, output = calls[0][2], calls[0][-1]
+    call, output = calls[0]
+    value = call.value
     torch.testing.assert_close(output[:, :2, 1], (value[:, :1, 0] + value[:, :1, 1]).expand(-1, 2, -1) / 4)
 
 

@@ -1,6 +1,7 @@
 """A model loaded with flex or flash attention keeps that kernel under an attention that scales its query."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from transformers.integrations import flex_attention as flex
 from transformers.masking_utils import flash_attention_mask
 
 import ssmax_eval
-from ssmax_eval.attention import Attention, Extras, Visible
+from ssmax_eval.attention import Attention, Call, Rows, SSMax
 from ssmax_eval.errors import UserError
 from ssmax_eval.rewriting import backends
 from tests.conftest import tiny_config
@@ -101,14 +102,12 @@ def test_flex_gives_what_sdpa_gives(kind: str, spec: str, monkeypatch: pytest.Mo
 def test_what_a_row_sees_in_a_window_is_what_it_is_scaled_by(monkeypatch: pytest.MonkeyPatch) -> None:
     hf, seen = model("mistral"), {}
 
-    def probe(
-        layer: int, query: Tensor, key: Tensor, visible: Visible, scaling: float, attention: Attention, extras: Extras
-    ) -> None:
+    def probe(attention: Attention, call: Call) -> None:
         rows = torch.tensor([0, 8, 39])
-        seen[hf.config._attn_implementation[:10], layer] = (
-            visible.counts(query.device)[..., 0],
-            visible.at(rows),
-            attention.weights_with(extras.at(rows), query[:, :, rows], key, visible.at(rows), scaling, layer),
+        seen[hf.config._attn_implementation[:10], call.layer] = (
+            call.visible.counts(call.query.device)[..., 0],
+            call.visible.at(rows),
+            attention.weights(call.at(rows)),
         )
 
     for implementation in ("sdpa", "flex_attention"):
@@ -124,6 +123,27 @@ def test_what_a_row_sees_in_a_window_is_what_it_is_scaled_by(monkeypatch: pytest
         for a, b in zip(mine, theirs, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     assert int(mine[0].max()) == 6
+
+
+@dataclass(frozen=True)
+class Averaging(SSMax):
+    """A definition of a user's own, on top of one that a kernel of the model could run."""
+
+    def weights(self, rows: Rows) -> Tensor:
+        return (rows.visible / rows.n).expand_as(rows.scores)
+
+
+def test_a_definition_of_ones_own_is_not_left_to_the_models_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    hf = model("llama")
+    with ssmax_eval.rewritten(hf, Averaging(s=0.4)):
+        expected = outputs(hf)
+    calls = count_flex(monkeypatch)
+    hf.set_attn_implementation("flex_attention")
+    with ssmax_eval.rewritten(hf, Averaging(s=0.4)):
+        calls.clear()
+        for mine, theirs in zip(outputs(hf), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+    assert calls == []
 
 
 def test_a_model_that_is_rewritten_already_is_scaled_once() -> None:

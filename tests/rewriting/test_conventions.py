@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import ssmax_eval
 from ssmax_eval.attention import Attention, Shape, Softmax, SSMax, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.checkpoint.weights import brought
+from ssmax_eval.checkpoint.weights import from_weights
 from ssmax_eval.errors import UserError
 from tests.rewriting import architectures
 
@@ -65,13 +65,13 @@ def test_each_name_of_s_is_used(name: str, sharded: bool, with_weights: Copy) ->
 def test_a_scalar_a_bias_and_a_stack_of_layers(with_weights: Copy) -> None:
     stacked = torch.arange(8.0).view(2, 4, 1, 1)
     more = {"model.ssmax_scale": stacked, **per_layer("ssmax_bias", [torch.tensor(0.5), torch.tensor([0.25])])}
-    found = brought(with_weights(more), layers=2, heads=4)
+    found = from_weights(with_weights(more), layers=2, heads=4)
     assert found["s"] == ((0.0, 1.0, 2.0, 3.0), (4.0, 5.0, 6.0, 7.0))
     assert found["b"] == ((0.5,) * 4, (0.25,) * 4)
 
 
 def test_one_scalar_for_the_whole_model(with_weights: Copy) -> None:
-    assert brought(with_weights({"model.ssmax_s": torch.tensor(0.25)}), 2, 4)["s"] == ((0.25,) * 4,) * 2
+    assert from_weights(with_weights({"model.ssmax_s": torch.tensor(0.25)}), 2, 4)["s"] == ((0.25,) * 4,) * 2
 
 
 def test_a_shape_that_fits_nothing_is_named(with_weights: Copy) -> None:
@@ -82,7 +82,7 @@ def test_a_shape_that_fits_nothing_is_named(with_weights: Copy) -> None:
 
 def test_a_missing_layer_is_an_error(with_weights: Copy) -> None:
     folder = with_weights(per_layer("ssmax_s", [torch.ones(4)]))
-    with pytest.raises(UserError, match=r"'s' for some layers but not for \[1\]"):
+    with pytest.raises(UserError, match=r"'s' for some layers, but not for layers \[1\]"):
         ssmax_eval.load(str(folder))
 
 
@@ -92,10 +92,10 @@ def test_full_attention_layers_alone_may_bring_s(with_weights: Copy) -> None:
     kinds = ["sliding_attention", "full_attention"]
     folder = with_weights(s, model_type="mistral", architectures=["MistralForCausalLM"], layer_types=kinds)
     found = Checkpoint(str(folder)).shape
-    assert [len(heads) for heads in found.brought["s"]] == [0, 4]
-    settled = parse("auto").resolve(found)
-    assert settled.layers == "1"
-    assert settled.rewrites(found) == {1}
+    assert [len(heads) for heads in found.from_weights["s"]] == [0, 4]
+    resolved = parse("auto").resolve(found)
+    assert resolved.layers == "1"
+    assert resolved.rewrites(found) == {1}
 
 
 def test_an_unknown_attention_parameter_is_named(with_weights: Copy) -> None:
@@ -114,9 +114,9 @@ def test_leftovers_that_change_nothing_are_no_error(with_weights: Copy) -> None:
 
 @pytest.mark.parametrize("spec", ["ssmax:s=0.3,b=0.1", "lssar:p=3,qk_norm=false", "logn", "ssmax:layers=1", "softmax"])
 def test_a_converted_checkpoint_loads_by_itself(spec: str, tiny_folder: Path, tmp_path: Path) -> None:
-    settled = ssmax_eval.convert(str(tiny_folder), spec, tmp_path / "out")
+    resolved = ssmax_eval.convert(str(tiny_folder), spec, tmp_path / "out")
     ours, asked = ssmax_eval.load(str(tmp_path / "out")), ssmax_eval.load(str(tiny_folder), spec)
-    assert ours.attention == asked.attention == settled
+    assert ours.attention == asked.attention == resolved
     assert torch.equal(ours.token_losses(IDS), asked.token_losses(IDS))
     assert ours.tokenizer.get_vocab() == asked.tokenizer.get_vocab()
 
@@ -141,7 +141,7 @@ def test_a_config_that_carries_nonsense(entry: object, message: str, with_weight
 
 
 def test_converting_does_not_overwrite(tiny_folder: Path) -> None:
-    with pytest.raises(UserError, match="holds something already"):
+    with pytest.raises(UserError, match="is not empty"):
         ssmax_eval.convert(str(tiny_folder), "ssmax", tiny_folder)
 
 
@@ -199,7 +199,7 @@ def test_dynamic_scaling_forgets_and_refuses_a_loss_by_position(tiny_folder: Pat
 @pytest.mark.parametrize(
     ("rope", "message"),
     [("yarm:factor=2", "did you mean 'yarn'"), ("yarn", "needs a factor"), ("linear:fact=2", "'factor'"),
-     ("linear:factor=x", "no number")],
+     ("linear:factor=x", "must be a number")],
 )  # fmt: skip
 def test_rope_that_is_none(rope: str, message: str, tiny_folder: Path) -> None:
     with pytest.raises(UserError, match=message):

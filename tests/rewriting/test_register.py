@@ -164,7 +164,7 @@ def test_no_mask_is_made_for_the_plain_causal_case() -> None:
     hf = architectures.build("llama")
     with ssmax_eval.rewritten(hf, "lssar"), architectures.recorded(ATTENTIONS["lssar"]) as calls:
         hf(input_ids=architectures.IDS, use_cache=False)
-    assert [call[3].mask for call in calls] == [None] * 4
+    assert [call.visible.mask for call, _ in calls] == [None] * 4
 
 
 def test_a_model_that_has_no_place_to_say_so_is_refused_by_rewritten() -> None:

@@ -16,7 +16,7 @@ from transformers import (
 from transformers.models.llama import modeling_llama
 
 import ssmax_eval
-from ssmax_eval.attention import ATTENTIONS, Attention, parse
+from ssmax_eval.attention import ATTENTIONS, Attention, Call, Rows, parse
 from ssmax_eval.errors import UserError
 from tests.attention import reference
 from tests.attention.test_definitions import SPECS
@@ -112,12 +112,12 @@ def test_generation_is_the_argmax_of_prefill(spec: str, tiny_hf: LlamaForCausalL
 class Acausal(Attention):
     """Forgets the mask."""
 
-    def weights(self, query: Tensor, key: Tensor, visible: Tensor, scaling: float, layer: int) -> Tensor:
-        return torch.ones(*query.shape[:3], key.shape[2], dtype=query.dtype) / key.shape[2]
+    def weights(self, rows: Rows) -> Tensor:
+        return torch.ones_like(rows.scores) / rows.key.shape[2]
 
-    def forward(self, query, key, value, visible, scaling, layer):  # type: ignore[no-untyped-def]
-        groups = query.shape[1] // value.shape[1]
-        return value.repeat_interleave(groups, 1).mean(2, keepdim=True).expand(query.shape)
+    def forward(self, call: Call) -> Tensor:
+        groups = call.query.shape[1] // call.value.shape[1]
+        return call.value.repeat_interleave(groups, 1).mean(2, keepdim=True).expand(call.query.shape)
 
 
 def test_an_attention_that_sees_the_future_is_refused(tiny_hf: LlamaForCausalLM) -> None:

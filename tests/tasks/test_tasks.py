@@ -43,10 +43,10 @@ def test_depths_share_what_they_begin_with_and_nothing_else(tiny_folder: Path, k
     measure, rows = task.bind(model), 0
     forward = model.attention.forward
 
-    def counting(query, *others):  # type: ignore[no-untyped-def]
+    def counting(call):  # type: ignore[no-untyped-def]
         nonlocal rows
-        rows += query.shape[2]
-        return forward(query, *others)
+        rows += call.query.shape[2]
+        return forward(call)
 
     object.__setattr__(model.attention, "forward", counting)
     found = list(measure(group))

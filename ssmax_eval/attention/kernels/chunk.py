@@ -1,4 +1,4 @@
-"""Softmax of a chunk of queries behind a key-value cache: causal in the chunk, everything before it seen by all.
+"""Softmax of a chunk of queries behind a key-value cache: causal in the chunk, with everything before it visible.
 
 A mask for it would be rows × keys large and leave the fused kernels; these need none.
 """
@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """Output [B, H, T, width of value] where T < S and the last row sees every key."""
+    """Return the output [B, H, T, width of value] where T < S and the last row sees every key."""
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
     if query.device.type == "cpu" and not learns and query.shape[-1] == value.shape[-1]:
         return _merged(query, key, value, scaling)
@@ -22,7 +22,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
 
 
 def _merged(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """The past and the chunk each by itself, then weighted by what each has of the sum: e^(log-sum-exp)."""
+    """Attend to the past and to the chunk apart, then weigh both by their share of the sum, e^(log-sum-exp)."""
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     batch, heads, rows, width = query.shape
     groups, past = key.shape[1], key.shape[2] - rows

@@ -1,4 +1,7 @@
-"""LSSA and LSSAR on an NVIDIA GPU, fused. Only cosines: log d log n bounds them, so nothing under- or overflows."""
+"""LSSA and LSSAR on an NVIDIA GPU, in one kernel.
+
+Only with cosines: scores then stay within log d log n, so that nothing underflows or overflows.
+"""
 
 import math
 from contextlib import nullcontext
@@ -9,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention.base import Visible
-from ssmax_eval.attention.extras import Extras
+from ssmax_eval.attention.call import Call
+from ssmax_eval.attention.functions import rounding
 from ssmax_eval.attention.kernels.normalised import plain
 
 WIDEST = 256
@@ -18,14 +21,15 @@ WIDEST = 256
 HALVES = (torch.bfloat16, torch.float16)
 
 
-def takes(query: Tensor, key: Tensor, value: Tensor, visible: Visible, extras: Extras, p: float | None) -> bool:
-    """Whether the kernel stands for the definition here."""
-    tensors = query, key, value
+def takes(call: Call, p: float | None) -> bool:
+    """Whether `attend` can compute a call."""
     return (
-        query.device.type == "cuda"
-        and plain(*tensors, visible=visible, extras=extras, p=p)
-        and all(x.dtype in (torch.float32, *HALVES) and x.shape[-1] <= WIDEST for x in tensors)
-        and _runs_triton(query.device)
+        call.query.device.type == "cuda"
+        and plain(call, p)
+        and all(
+            x.dtype in (torch.float32, *HALVES) and x.shape[-1] <= WIDEST for x in (call.query, call.key, call.value)
+        )
+        and _runs_triton(call.query.device)
     )
 
 
@@ -36,7 +40,7 @@ def _runs_triton(device: torch.device) -> bool:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, p: float | None) -> Tensor:
-    """Output [B, H, T, width of value] in the dtype of `query`; `p` is the power of LSSAR, None for LSSA.
+    """Return the output [B, H, T, width of value] in the dtype of `query`; `p` is the power of LSSAR, None for LSSA.
 
     `query` [B, H, T, D] and `key` [B, K, S, D] as they come from the model. Their products are exact, and summed in
     float32; weights are rounded to the dtype of `value` before the last product, as in every fused attention.
@@ -57,14 +61,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, p: float | None) -> Tensor
             *(*query.stride()[:3], *key.stride()[:3], *value.stride()[:3]),
             *(heads, heads // groups, rows, keys, depth, width),
             P=int(p or 0),
-            CUT=16 * torch.finfo(torch.float32).eps,
+            CUT=rounding(torch.float32),
             **sizes,
         )
     return output
 
 
 def settings(dtype: torch.dtype, depth: int, width: int) -> dict[str, Any]:
-    """Sizes of the kernel's blocks, such that no register spills; float32 keeps all of its digits in products."""
+    """Return the sizes of the kernel's blocks: no register spills, and float32 keeps all of its digits in products."""
     padded = {"D": _power_of_two(depth), "W": _power_of_two(width)}
     wide = max(padded.values()) > 128
     if dtype in HALVES:
@@ -79,6 +83,6 @@ def _power_of_two(size: int) -> int:
 
 
 def _inverse(x: Tensor) -> Tensor:
-    """One over the length of each vector (last axis), float32; 0 of a vector of zeros."""
+    """Return one over the length of each vector (last axis), float32; 0 for a vector of zeros."""
     length = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float32)
     return torch.where(length == 0, 0.0, 1.0 / length)

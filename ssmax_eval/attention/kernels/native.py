@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ssmax_eval.files import cache_folder
+
 SOURCE = Path(__file__).with_name("normalised.cpp")
 TILE = 64
 """Keys of a tile, as the kernel has it."""
@@ -21,7 +23,7 @@ TILE = 64
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The kernel, built at the first call (seconds) and kept in the cache folder; None without a working compiler.
+    """Return the kernel, or None without a working compiler. It is built at the first call (seconds) and kept.
 
     The compiler is $CXX, else the first of c++, g++ and clang++ that is found.
     """
@@ -37,13 +39,12 @@ def library() -> ctypes.CDLL | None:
 
 
 def _built(compiler: str) -> Path:
-    """The library for this source, this compiler and this processor."""
+    """Return the library for this source, this compiler and this processor."""
     flags = ["-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread"]
     target = [compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
     macros = subprocess.run(target, check=True, capture_output=True, timeout=60).stdout
     name = hashlib.sha256(SOURCE.read_bytes() + " ".join(flags).encode() + macros).hexdigest()[:16]
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("SSMAX_EVAL_CACHE") or Path(base) / "ssmax-eval") / "kernels"
+    folder = cache_folder() / "kernels"
     path = folder / f"{name}.so"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def _built(compiler: str) -> Path:
 
 
 def attend(kernel: ctypes.CDLL, query: Tensor, key: Tensor, value: Tensor, soft: bool, p: int | None) -> Tensor:
-    """`normalised.attend`, by the compiled kernel."""
+    """Return what `normalised.attend` does, by the compiled kernel."""
     batch, heads, rows, depth = query.shape
     groups, keys, width = value.shape[1:]
     tiles = -(-keys // TILE)

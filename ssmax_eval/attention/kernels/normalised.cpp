@@ -21,7 +21,7 @@ constexpr int LANES = 8, VECTORS = 2, ROWS = 6;
 constexpr int TILE = 64;    // keys of a tile; native.py packs them so
 constexpr int BLOCK = 24;   // rows that a thread takes at a time
 constexpr int CHUNK = 512;  // keys whose sum is formed in float32 before it is added to the whole
-constexpr float CUT = 16 * std::numeric_limits<float>::epsilon();
+constexpr float CUT = 16 * std::numeric_limits<float>::epsilon();  // functions.rounding, which C++ cannot import
 
 typedef float Vector __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int32_t Integers __attribute__((vector_size(LANES * 4), aligned(4), may_alias));

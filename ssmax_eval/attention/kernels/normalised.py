@@ -1,7 +1,7 @@
 """Causal attention with weights L1(f(x)), f softplus or exp, and its re-weighting: the fast path of `lssa`.
 
-Float32 on the CPU, without gradient. The scores of a block of rows are worked on where they lie; the last products
-are divided by the row's sum instead of the weights. Memory beyond query, key and output does not grow with T · S.
+Float32 on the CPU, without gradient. The scores of a block of rows are changed in place; the output is divided by
+the row's sum instead of the weights. Memory beyond query, key and output does not grow with T · S.
 """
 
 import math
@@ -9,39 +9,42 @@ import math
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention.base import Visible
-from ssmax_eval.attention.extras import Extras
+from ssmax_eval.attention.call import Call
+from ssmax_eval.attention.functions import log_softplus, rounding
 from ssmax_eval.attention.kernels import native
 
 NUMBERS = 1 << 22
 """Scores that exist at a time without a compiler (16 MiB, twice)."""
 LEAST_ROWS = 128
-"""Rows below which the definition is as good."""
+"""Rows below which the definition is as fast."""
 
 
-def plain(*tensors: Tensor, visible: Visible, extras: Extras, p: float | None) -> bool:
-    """Whether some kernel could stand for the definition: plainly causal, worth it, and nobody asks for gradients."""
+def plain(call: Call, p: float | None) -> bool:
+    """Whether a kernel can compute a call: plainly causal, worth it, and nobody wants gradients.
+
+    `p` is the power of the re-weighting, None without one.
+    """
     return (
-        visible.mask is None
-        and not extras.named()
-        and visible.rows >= LEAST_ROWS
+        call.visible.mask is None
+        and not call.extras.names()
+        and call.visible.rows >= LEAST_ROWS
         and (p is None or p in range(1, 65))
-        and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+        and not call.learns
     )
 
 
-def takes(query: Tensor, key: Tensor, value: Tensor, visible: Visible, extras: Extras, p: float | None) -> bool:
-    """Whether the fast path stands for the definition here."""
-    tensors = query, key, value
-    return plain(*tensors, visible=visible, extras=extras, p=p) and all(
-        x.device.type == "cpu" and x.dtype != torch.float64 for x in tensors
+def takes(call: Call, p: float | None) -> bool:
+    """Whether `attend` can compute a call."""
+    return plain(call, p) and all(
+        x.device.type == "cpu" and x.dtype != torch.float64 for x in (call.query, call.key, call.value)
     )
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, soft: bool, p: float | None) -> Tensor:
-    """Output [B, H, T, width of value] for x = q·k of `query` [B, H, T, D] and `key` [B, K, S, D], all float32.
+    """Return the output [B, H, T, width of value] for x = q·k; all tensors are float32.
 
-    `soft`: softplus, else exp. `p`: power of the re-weighting, None without.
+    `query` is [B, H, T, D], `key` [B, K, S, D], `value` [B, K, S, width].
+    `soft`: f is softplus, else exp. `p`: power of the re-weighting, None without one.
     """
     power = None if p is None else int(p)
     if (kernel := native.library()) is not None:
@@ -50,7 +53,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, soft: bool, p: float | Non
 
 
 def in_place(query: Tensor, key: Tensor, value: Tensor, soft: bool, p: int | None) -> Tensor:
-    """The same by torch's own operations."""
+    """Return the same by torch's own operations."""
     batch, heads, rows, depth = query.shape
     groups, keys = key.shape[1:3]
     folded = query.reshape(batch * groups, heads // groups, rows, depth)
@@ -77,21 +80,21 @@ def in_place(query: Tensor, key: Tensor, value: Tensor, soft: bool, p: int | Non
 
 
 def _weigh(z: Tensor, spare: Tensor, n: Tensor, soft: bool, p: int | None) -> Tensor:
-    """Scores [.., R, S] become weights, but for the division by the sum of each row, which is returned."""
+    """Turn scores z [.., R, S] into weights, in place, but for the division by the sum of each row; return that sum."""
     top = z.amax(-1, keepdim=True)
     if soft and bool((top > -20.0).all()):
         torch.ops.aten.softplus.out(z, out=z)
         top = torch.nn.functional.softplus(top)
     else:
-        if soft:  # rows so far down that softplus underflows: there it is exp, which a shift keeps from it
-            z.copy_(_log_softplus(z))
+        if soft:  # softplus underflows in some row: log softplus does not, and exp of it may be shifted
+            z.copy_(log_softplus(z))
             top = z.amax(-1, keepdim=True)
         z.sub_(top).exp_()
         top = torch.ones_like(top)
     total = z.sum(-1, keepdim=True)
     if p is None:
         return total
-    cut, o = 16 * torch.finfo(z.dtype).eps, (n > 3).to(z.dtype)
+    cut, o = rounding(z.dtype), (n > 3).to(z.dtype)
     most = top * (n / total) - o
     scale = torch.where(most < cut, 1.0, 1.0 / most)
     torch.addcmul(-o * scale, z, n / total * scale, out=z)
@@ -101,13 +104,9 @@ def _weigh(z: Tensor, spare: Tensor, n: Tensor, soft: bool, p: int | None) -> Te
 
 
 def _raise(x: Tensor, spare: Tensor, p: int) -> None:
-    """x to the power p, by squaring and multiplying from the highest bit of p down."""
+    """Raise x to the power p, in place, by squaring and multiplying from the highest bit of p down."""
     spare.copy_(x)
     for bit in bin(p)[3:]:
         x.square_()
         if bit == "1":
             x.mul_(spare)
-
-
-def _log_softplus(x: Tensor) -> Tensor:
-    return torch.where(x > -15.0, torch.nn.functional.softplus(x).log(), x - 0.5 * x.clamp(max=0.0).exp())

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
-from ssmax_eval.attention import Softmax, Visible
-from ssmax_eval.attention.base import Attention
+from ssmax_eval.attention import Call, Softmax, Visible
+from ssmax_eval.attention.base import by_definition
 from ssmax_eval.attention.kernels import chunk
 
 
@@ -17,7 +17,7 @@ def _draw(*shape: int) -> Tensor:
 
 def _exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     inputs = query.double(), key.double(), value.double()
-    return Attention.forward(Softmax(), *inputs, Visible(query.shape[2], key.shape[2]), 0.5, 0)
+    return by_definition(Softmax(), Call(*inputs, Visible(query.shape[2], key.shape[2]), 0.5))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])

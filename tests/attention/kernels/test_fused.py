@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention import Visible, parse
-from ssmax_eval.attention.base import Attention as Definition
+from ssmax_eval.attention import Call, Visible, parse
+from ssmax_eval.attention.base import by_definition
 from ssmax_eval.attention.kernels import fused
 
 pytest.importorskip("triton")
@@ -31,7 +31,7 @@ def _inputs(
 
 def _exact(spec: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     visible = Visible(query.shape[2], key.shape[2])
-    return Definition.forward(parse(spec), query.double(), key.double(), value.double(), visible, 0.3, 0)
+    return by_definition(parse(spec), Call(query.double(), key.double(), value.double(), visible, 0.3))
 
 
 SHAPES = [(1, 0, 2, 2, 16, 16), (3, 90, 2, 1, 24, 40), (70, 0, 2, 1, 16, 33), (70, 75, 1, 1, 130, 16)]
@@ -109,9 +109,9 @@ def test_compiles_for_gpus_without_having_one(tmp_path: object) -> None:
 def test_the_cpu_a_mask_and_learning_go_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "attend", None)
     inputs = [x.requires_grad_() for x in _inputs(130, 0, 2, 2, 16, 16)]
-    parse("lssar").forward(*inputs, Visible(130, 130), 0.3, 0).sum().backward()
+    parse("lssar").forward(Call(*inputs, Visible(130, 130), 0.3)).sum().backward()
     with torch.no_grad():
-        parse("lssar").forward(*inputs, Visible(130, 130), 0.3, 0)
+        parse("lssar").forward(Call(*inputs, Visible(130, 130), 0.3))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -123,7 +123,7 @@ def test_on_a_gpu(spec: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(fused, "attend", lambda *given: (called.append(fused), attend(*given))[1])
     for depth, width in ((64, 64), (128, 128), (80, 80), (256, 256)):
         inputs = _inputs(500, 300, 4, 2, depth, width, dtype=dtype, device="cuda")
-        output = parse(spec).forward(*inputs, Visible(500, 800), 0.3, 0)
+        output = parse(spec).forward(Call(*inputs, Visible(500, 800), 0.3))
         tolerance = 8 * torch.finfo(dtype).eps if dtype != torch.float32 else 1e-4
         assert float((output.double() - _exact(spec, *inputs)).abs().max()) < tolerance * 4
     assert len(called) == 4

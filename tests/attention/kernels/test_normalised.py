@@ -1,13 +1,13 @@
 """The fast paths of LSSA, LSSAR and re-weighted softmax give what the definition gives in float64."""
 
-import logging
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention import Attention, Visible, parse
-from ssmax_eval.attention.base import Attention as Definition
+from ssmax_eval.attention import LSSAR, Attention, Call, Rows, Visible, parse
+from ssmax_eval.attention.base import by_definition
 from ssmax_eval.attention.kernels import native, normalised
 
 SPECS = [
@@ -16,15 +16,15 @@ SPECS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=["native", "in place"], autouse=True)
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Either path, whatever the number of rows."""
+@pytest.fixture(params=["native", "in place", "in place, in small blocks"], autouse=True)
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each path, whatever the number of rows."""
     monkeypatch.setattr(normalised, "LEAST_ROWS", 1)
-    if request.param == "in place":
+    if request.param != "native":
         monkeypatch.setattr(native, "library", lambda: None)
+        monkeypatch.setattr(normalised, "NUMBERS", 9000 if "small" in request.param else 1 << 22)
     elif native.library() is None:
         pytest.skip("no C++ compiler")
-    return str(request.param)
 
 
 def _draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -34,8 +34,8 @@ def _draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 def _both(attention: Attention, query: Tensor, key: Tensor, value: Tensor, scaling: float = 0.3) -> tuple[Tensor, ...]:
     """The fast path, and the definition in float64."""
     visible = Visible(query.shape[2], key.shape[2])
-    fast = attention.forward(query, key, value, visible, scaling, 0)
-    exact = Definition.forward(attention, query.double(), key.double(), value.double(), visible, scaling, 0)
+    fast = attention.forward(Call(query, key, value, visible, scaling))
+    exact = by_definition(attention, Call(query.double(), key.double(), value.double(), visible, scaling))
     assert fast.dtype == query.dtype
     return fast.double(), exact
 
@@ -47,11 +47,9 @@ SHAPES = [
 """Rows, keys before them, query heads, key heads, width of the value."""
 
 
-@pytest.mark.parametrize("numbers", [9000, 1 << 22])
 @pytest.mark.parametrize("spec", SPECS)
-def test_equals_the_definition(spec: str, numbers: int, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(normalised, "NUMBERS", numbers)
-    for rows, past, heads, groups, width in SHAPES if path == "in place" or numbers > 9000 else []:
+def test_equals_the_definition(spec: str) -> None:
+    for rows, past, heads, groups, width in SHAPES:
         inputs = _draw(2, heads, rows, 24), _draw(2, groups, rows + past, 24), _draw(2, groups, rows + past, width)
         fast, exact = _both(parse(spec), *inputs)
         torch.testing.assert_close(fast, exact, rtol=1e-4, atol=3e-5)
@@ -86,22 +84,21 @@ def test_half_precision_is_rounding(spec: str, dtype: torch.dtype) -> None:
     assert float((fast - exact).abs().max()) < 4 * torch.finfo(dtype).eps * float(inputs[2].abs().max())
 
 
-def test_gradients_and_classes_of_the_users_own_go_by_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(normalised, "attend", None)
+@dataclass(frozen=True)
+class Mine(LSSAR):
+    """A definition of a user's own, on top of one with kernels."""
+
+    def weights(self, rows: Rows) -> Tensor:
+        return super().weights(rows)
+
+
+def test_gradients_and_definitions_of_the_users_own_go_by_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    attend, calls = normalised.attend, []
+    monkeypatch.setattr(normalised, "attend", lambda *given: (calls.append(given), attend(*given))[1])
     inputs = [_draw(1, 2, 9, 8).requires_grad_() for _ in range(3)]
-    parse("lssar").forward(*inputs, Visible(9, 9), 0.3, 0).sum().backward()
-    mine = type("Mine", (type(parse("lssar")),), {})()
-    mine.forward(*(x.detach() for x in inputs), Visible(9, 9), 0.3, 0)
-
-
-def test_a_compiler_that_fails_is_one_logged_line(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str
-) -> None:
-    if path != "native":
-        return
-    monkeypatch.setenv("CXX", "false")
-    with caplog.at_level(logging.WARNING):
-        assert native.library.__wrapped__() is None
-    assert len(caplog.records) == 1
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert native.library.__wrapped__() is None
+    parse("lssar").forward(Call(*inputs, Visible(9, 9), 0.3)).sum().backward()
+    plain = Call(*(x.detach() for x in inputs), Visible(9, 9), 0.3)
+    Mine().forward(plain)
+    assert calls == []
+    parse("lssar").forward(plain)
+    assert len(calls) == 1

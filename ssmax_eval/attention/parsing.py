@@ -1,0 +1,98 @@
+"""How the name of an attention with its parameters is read."""
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_type_hints
+
+from ssmax_eval.attention.auto import Auto
+from ssmax_eval.attention.base import Attention
+from ssmax_eval.attention.catalogue import ATTENTIONS
+from ssmax_eval.attention.parameters import PerHead, read_per_head
+from ssmax_eval.errors import UserError, unknown
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+"""What a value of a type must be, in words."""
+
+
+def parse(spec: str) -> Attention:
+    """Return the attention of a specification: `ssmax`, `ssmax:s=0.168`, `lssar:p=3,qk_norm=false`.
+
+    A class of the user's own is `package.module:Class` or `path/to/file.py:Class`, with parameters after another
+    colon; `auto` is what the checkpoint was trained with. A parameter per layer and head is the name of a file (JSON
+    or safetensors). Every attention takes `layers`, to rewrite only some of them. UserError for anything else.
+    """
+    name, _, rest = spec.partition(":")
+    if spec == "auto":
+        return Auto()
+    if name in ATTENTIONS:
+        return _build(name, ATTENTIONS[name], rest)
+    class_name, _, settings = rest.partition(":")
+    if not class_name.isidentifier() or ("." not in name and not importlib.util.find_spec(name)):
+        raise unknown("attention", name, ATTENTIONS)
+    return _build(spec, _user_class(name, class_name), settings)
+
+
+def _build(name: str, cls: type[Attention], settings: str) -> Attention:
+    hints = {f.name: get_type_hints(cls)[f.name] for f in fields(cls)}
+    given: dict[str, Any] = {}
+    for setting in filter(None, settings.split(",")):
+        key, equals, text = setting.partition("=")
+        if key not in hints:
+            if not hints.keys() - {"layers"}:
+                raise UserError(f"attention {name!r} has no parameters; given {setting!r}")
+            raise unknown(f"parameter of attention {name!r}:", key, hints)
+        if not equals:
+            raise UserError(f"parameter {key!r} of attention {name!r} needs a value, as in {key}=1")
+        given[key] = _value(name, key, text, hints[key])
+    try:
+        return cls(**given)
+    except TypeError as error:
+        raise UserError(f"attention {name!r} cannot be made from {settings!r}: {error}") from None
+
+
+def _value(name: str, key: str, text: str, hint: Any) -> Any:
+    if hint == PerHead | None and Path(text).suffix in (".json", ".safetensors"):
+        return read_per_head(key, Path(text))
+    kinds = getattr(hint, "__args__", (hint,))
+    if bool in kinds and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    if str in kinds:
+        return text
+    expected = [words for kind, words in WORDS.items() if kind in kinds]
+    expected += ["a .json or .safetensors file"] if hint == PerHead | None else []
+    raise UserError(f"parameter {key!r} of attention {name!r} must be {' or '.join(expected)}; got {text!r}")
+
+
+def _user_class(module_name: str, class_name: str) -> type[Attention]:
+    try:
+        module = (
+            _file_module(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+        )
+    except (ImportError, OSError, SyntaxError) as error:
+        raise UserError(f"cannot import {module_name!r} for --attention: {error}") from None
+    cls = getattr(module, class_name, None)
+    if not (isinstance(cls, type) and issubclass(cls, Attention)):
+        raise UserError(f"{class_name!r} in {module_name!r} must be a subclass of ssmax_eval.attention.Attention")
+    return cls
+
+
+def _file_module(path: Path) -> ModuleType:
+    """Return the module in a file, under a name that no installed module has."""
+    name = f"ssmax_eval_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{str(path)!r} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

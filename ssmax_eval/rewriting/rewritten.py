@@ -1,0 +1,82 @@
+"""Put another attention into somebody else's model, for as long as a `with` block lasts.
+
+transformers calls its attention through two registries: one for the function that attends, one for the function
+that makes the mask. Both get an entry under a name of our own; nothing that is there is overwritten.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import finalize
+
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+from ssmax_eval.attention import Attention, Shape, parse
+from ssmax_eval.checkpoint.shape import shape_of
+from ssmax_eval.errors import UserError
+from ssmax_eval.rewriting import seam
+from ssmax_eval.rewriting.backends import backend_of
+from ssmax_eval.rewriting.canary import verify_rewriting
+from ssmax_eval.rewriting.log_scaling import refuse_scaling_twice
+from ssmax_eval.rewriting.rewriting import Rewriting
+
+_numbers = itertools.count()
+
+
+@contextmanager
+def rewritten(
+    hf: PreTrainedModel,
+    attention: str | Attention,
+    *,
+    shape: Shape | None = None,
+    verify: bool = True,
+    lasting: bool = False,
+) -> Iterator[Rewriting]:
+    """Run `hf` with another attention inside the block; leaving it restores the model, unless `lasting`.
+
+    `attention` is a specification such as "ssmax:s=0.2", or an Attention. `shape` fills in the parameters that
+    depend on the checkpoint; by default it is read from the model's config. With `verify`, a short forward pass
+    first proves that the model is rewritten faithfully (see `canary`). UserError where it cannot be.
+    """
+    if not seam.calls_the_interface(hf):
+        raise UserError(
+            f"{type(hf).__name__} computes its attention by itself, past transformers' attention interface, "
+            "so it cannot be rewritten"
+        )
+    chosen = parse(attention) if isinstance(attention, str) else attention
+    shape = shape if shape is not None else shape_of(hf.config)
+    resolved = chosen.resolve(shape)
+    if resolved.log_scaled:
+        refuse_scaling_twice(hf.config)
+    rewriting = Rewriting(resolved, resolved.rewrites(shape))
+    with _installed(hf, rewriting, lasting):
+        if verify:
+            verify_rewriting(hf, rewriting)
+        yield rewriting
+
+
+@contextmanager
+def _installed(hf: PreTrainedModel, rewriting: Rewriting, lasting: bool) -> Iterator[None]:
+    """Register the rewriting under a name of its own, and make the model use that name inside the block."""
+    name, before = f"ssmax_eval_{next(_numbers)}", seam.implementations(hf)
+    stays = False
+    rewriting.backend = backend = backend_of(hf, rewriting.attention)
+    if backend is not None:
+        name += f"_{backend.name.rsplit('/')[-1]}"  # models ask whether the name has flash in it
+    AttentionInterface.register(name, rewriting.attend)
+    AttentionMaskInterface.register(name, rewriting.mask if backend is None else backend.mask)
+    try:
+        if backend is None:
+            hf.set_attn_implementation(name)
+        else:
+            for config, implementation in before:
+                if implementation == backend.configured:
+                    seam.set_implementation(config, name)
+        yield
+        stays = lasting
+    finally:
+        if stays:
+            finalize(hf, seam.forget, name)
+        else:
+            seam.restore(before)
+            seam.forget(name)
