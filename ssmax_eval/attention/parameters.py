@@ -24,7 +24,7 @@ def row(value: PerHead, layer: int, like: Tensor) -> Tensor | float:
     return torch.tensor(value[layer], dtype=like.dtype, device=like.device)[None, :, None, None]
 
 
-def fitted(name: str, value: PerHead, shape: Shape) -> PerHead:
+def fit(name: str, value: PerHead, shape: Shape) -> PerHead:
     """Return `value`. UserError when it does not fit the checkpoint's layers and heads."""
     if isinstance(value, float | int):
         return float(value)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ssmax_eval.attention.base import Shape
-from ssmax_eval.attention.parameters import PerHead, fitted, row
+from ssmax_eval.attention.parameters import PerHead, fit, row
 from ssmax_eval.attention.scaled import ScaledSoftmax
 
 
@@ -30,7 +30,7 @@ class SSMax(ScaledSoftmax):
         layers = self.layers
         if layers is None and isinstance(s, tuple) and not all(s):
             layers = "+".join(str(layer) for layer, heads in enumerate(s) if heads)
-        return replace(self, s=fitted("s", s, shape), b=fitted("b", b, shape), layers=layers)
+        return replace(self, s=fit("s", s, shape), b=fit("b", b, shape), layers=layers)
 
     def factor(self, n: Tensor, layer: int) -> Tensor | None:
         if self.s is None:

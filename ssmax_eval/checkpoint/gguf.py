@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssmax_eval.checkpoint.fingerprint import file_digest
+from ssmax_eval.checkpoint.places import first_line
 from ssmax_eval.errors import UserError
 from ssmax_eval.files import cache_folder
 
@@ -21,7 +22,7 @@ LLAMA_3 = (
 )
 
 
-def folder_of(path: Path) -> Path:
+def converted_folder(path: Path) -> Path:
     """Return the folder of safetensors made from a GGUF file: from the cache, or converted now (half a minute)."""
     target = cache_folder() / f"{path.stem}-{file_digest(path)[:16]}-v{CONVERSION}"
     if target.exists():
@@ -52,8 +53,7 @@ def _convert(path: Path, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         hf = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     except (ValueError, OSError, KeyError, IndexError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path.name!r} cannot be read as a GGUF checkpoint: {reason}") from None
+        raise UserError(f"{path.name!r} cannot be read as a GGUF checkpoint: {first_line(error)}") from None
     _restore_pre_tokenizer(tokenizer, pre, path.name)
     tokenizer.save_pretrained(folder)
     # transformers refuses to save what it takes for a quantised model; the weights are plain float32 now.

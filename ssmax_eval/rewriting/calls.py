@@ -57,7 +57,7 @@ def read_call(
     extras = read_extras(others, bias)
     refuse_unhonoured(module, dropout, others)
     if chosen is not None:
-        visible = limited(visible, chosen, query.device)
+        visible = limit(visible, chosen, query.device)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     return Call(query, key, value, visible, scaling, layer_of(module), extras)
 
@@ -108,7 +108,7 @@ def read_extras(others: dict[str, Any], mask_bias: Tensor | None) -> Extras:
     return Extras(others.pop("softcap", None), bias, sink)
 
 
-def limited(visible: Visible, chosen: Tensor, device: torch.device) -> Visible:
+def limit(visible: Visible, chosen: Tensor, device: torch.device) -> Visible:
     """Return what rows see once an indexer has chosen keys for each row: int64 [B, T, keys chosen]."""
     mask = visible.all(device)
     kept = torch.zeros(len(chosen), visible.rows, visible.keys, dtype=torch.bool, device=device)

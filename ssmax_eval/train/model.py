@@ -27,13 +27,13 @@ class Plan:
     """An attention to train with."""
 
     attention: Attention
-    """Its parameters settled; those to be learned have the value that they start from."""
+    """With all parameters filled in; those to be learned have the value that they start from."""
     learned: tuple[str, ...]
     """Parameters that are learned."""
 
     @property
-    def carried(self) -> Attention:
-        """What the config of the trained checkpoint says; what was learned is beside the weights."""
+    def for_config(self) -> Attention:
+        """The attention that the trained checkpoint names in its config; what was learned is among its weights."""
         blank: dict[str, Any] = dict.fromkeys(self.learned)
         return replace(self.attention, **blank)
 
@@ -47,10 +47,10 @@ def plan(recipe: Recipe, shape: Shape) -> Plan:
     """The recipe's attention on a checkpoint of this shape. UserError where it cannot learn what is wanted."""
     chosen = parse(recipe.attention)
     given = shape.from_config if isinstance(chosen, Auto) and shape.from_config else chosen
-    settled = chosen.resolve(shape)
-    learnable = {name for name, hint in get_type_hints(type(settled)).items() if hint == PerHead | None}
+    resolved = chosen.resolve(shape)
+    learnable = {name for name, hint in get_type_hints(type(resolved)).items() if hint == PerHead | None}
     if recipe.learn == ("auto",):
-        learned = tuple(name for name in settled.learned if getattr(given, name, None) is None)
+        learned = tuple(name for name in resolved.learned if getattr(given, name, None) is None)
     elif strange := sorted(set(recipe.learn) - learnable):
         raise UserError(
             f"{recipe.attention!r} cannot learn {strange[0]!r}; "
@@ -58,10 +58,10 @@ def plan(recipe: Recipe, shape: Shape) -> Plan:
         )
     else:
         learned = recipe.learn
-    if learned and settled.layers is not None:
+    if learned and resolved.layers is not None:
         raise UserError(f"{recipe.attention!r} rewrites some of the layers; learning needs all of them, or learn: []")
-    into_config(LlamaConfig(), settled)  # raises what no config can name
-    return Plan(settled, learned)
+    into_config(LlamaConfig(), resolved)  # raises what no config can name
+    return Plan(resolved, learned)
 
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -127,8 +127,8 @@ def learned(hf: LlamaForCausalLM, chosen: Plan) -> dict[str, list[list[float]]]:
 
 
 def write(hf: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, chosen: Plan, folder: Path) -> None:
-    """A checkpoint folder that carries its attention: config, weights, tokenizer."""
+    """Write a checkpoint folder that names its attention: config, weights, tokenizer."""
     tokenizer.save_pretrained(folder)
     hf.save_pretrained(folder)
-    into_config(hf.config, chosen.carried)
+    into_config(hf.config, chosen.for_config)
     save_config(hf.config, folder)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
@@ -24,18 +25,27 @@ def quiet() -> None:
     logging.set_verbosity_error()
 
 
+DOCUMENTED = f"transformers {transformers.__version__}," in architectures.DOCUMENT.read_text(encoding="utf-8")
+"""Whether the table is of this version of transformers: it says nothing of another."""
+of_the_documented_version = pytest.mark.skipif(not DOCUMENTED, reason="the table is of another transformers")
+
+
 @pytest.mark.parametrize("kind", REPRESENTATIVE)
-def test_a_type_is_what_the_documented_table_says(kind: str) -> None:
-    lines = architectures.DOCUMENT.read_text(encoding="utf-8").splitlines()
-    assert architectures.row(architectures.examine(kind)) in lines
+def test_a_type_is_verified_or_refused_as_the_documented_table_says(kind: str) -> None:
+    finding = architectures.examine(kind)
+    assert "verified" in finding.verdict or "refused" in finding.verdict
+    if DOCUMENTED:
+        assert architectures.row(finding) in architectures.DOCUMENT.read_text(encoding="utf-8").splitlines()
 
 
+@of_the_documented_version
 def test_the_table_names_every_type() -> None:
     table = architectures.DOCUMENT.read_text(encoding="utf-8")
     named = {line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")}
     assert named - {"type"} == set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
+@of_the_documented_version
 @pytest.mark.slow
 def test_the_whole_table() -> None:
     findings = [architectures.examine(kind) for kind in tiny.TYPES]

