@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention import ATTENTIONS, Attention, Call, Rows, Shape, Visible, base, parse
+from ssmax_eval.attention import ATTENTIONS, Attention, Call, Rows, Shape, SSMax, Visible, base, parse
 from ssmax_eval.attention.functions import weighted_sum
 from ssmax_eval.attention.per_n import PerN
 from ssmax_eval.errors import UserError
 from tests.attention import reference
 
-SPECS = {
+SPECS: dict[str, dict[str, Any]] = {
     "softmax": {},
     "ssmax:s=0.43": {"s": 0.43},
     "ssmax:s=0.3,b=0.5": {"s": 0.3, "b": 0.5},
@@ -152,7 +152,7 @@ def test_one_dominant_score_among_20_000_keys_is_finite_and_wins(spec: str, dtyp
     output = float(run(parse(spec), query, key, value))
     assert math.isfinite(output)
     assert output == pytest.approx(
-        float(expected(spec, query, key, value, torch.ones(1, 1, 1, keys, dtype=bool))), abs=1e-2
+        float(expected(spec, query, key, value, torch.ones(1, 1, 1, keys, dtype=torch.bool))), abs=1e-2
     )
     assert output > (0.5 if spec not in ("lssa", "lssa:qk_norm=false") else 1e-4)
 
@@ -184,7 +184,7 @@ def test_tensors_are_made_where_the_call_lies(spec: str, rows: int, masked: bool
     assert (defined.device.type, defined.shape) == ("meta", (2, HEADS, rows, keys))
 
 
-@pytest.mark.parametrize("attention", [ATTENTIONS["ssmax"](s=((0.1,) * HEADS,) * 2), PerN(p=((0.1,) * 20,) * 2)])
+@pytest.mark.parametrize("attention", [SSMax(s=((0.1,) * HEADS,) * 2), PerN(p=((0.1,) * 20,) * 2)])
 def test_tables_of_values_are_made_where_the_call_lies(attention: Attention) -> None:
     x = torch.empty(2, HEADS, 30, WIDTH, device="meta")
     assert attention.forward(Call(x, x, x, Visible(30, 30), SCALING, layer=1)).device.type == "meta"
@@ -219,12 +219,12 @@ def test_figure_1_of_the_ssmax_paper(n: int) -> None:
 def test_parameters_of_each_layer_and_head() -> None:
     s = ((0.1, 0.2, 0.3, 0.4), (0.5, 0.6, 0.7, 0.8))
     query, key, value = tensors()
-    attention = ATTENTIONS["ssmax"](s=s, b=((0.0,) * 4, (0.5,) * 4))
+    attention = SSMax(s=s, b=((0.0,) * 4, (0.5,) * 4))
     for layer in (0, 1):
         call = Call(query, key, value, Visible(TOKENS, TOKENS), SCALING, layer)
         whole = attention.forward(call)
         for head in range(HEADS):
-            one: Any = ATTENTIONS["ssmax"](s=s[layer][head], b=0.5 * layer)
+            one = SSMax(s=s[layer][head], b=0.5 * layer)
             mine = one.forward(call)
             torch.testing.assert_close(whole[:, head], mine[:, head])
 

@@ -1,6 +1,7 @@
 """Gradients are those of the definition, to the last digit, and finite wherever the output is."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +22,8 @@ def _draw(*shape: int, dtype: torch.dtype = torch.float64, size: float = 1.0) ->
     return (size * torch.randn(*shape, dtype=torch.float64, generator=generator)).to(dtype).requires_grad_()
 
 
-def _inputs(tokens: int = ROWS, **kind: object) -> tuple[Tensor, Tensor, Tensor]:
-    return _draw(1, 4, tokens, 3, **kind), _draw(1, 2, tokens, 3, **kind), _draw(1, 2, tokens, 2, **kind)  # type: ignore[arg-type]
+def _inputs(tokens: int = ROWS, **kind: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _draw(1, 4, tokens, 3, **kind), _draw(1, 2, tokens, 3, **kind), _draw(1, 2, tokens, 2, **kind)
 
 
 def _forward(attention: Attention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -34,10 +35,10 @@ def _forward(attention: Attention, query: Tensor, key: Tensor, value: Tensor, ma
 def test_gradients_are_numerically_right(spec: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "BLOCK_NUMBERS", block)
     attention = parse(spec)
-    assert torch.autograd.gradcheck(lambda *inputs: _forward(attention, *inputs), _inputs(), fast_mode=True)
+    assert torch.autograd.gradcheck(lambda q, k, v: _forward(attention, q, k, v), _inputs(), fast_mode=True)
     seen = torch.ones(ROWS, ROWS, dtype=torch.bool).tril().triu(-3)[None, None]
     seen[:, :, 4] = False
-    assert torch.autograd.gradcheck(lambda *inputs: _forward(attention, *inputs, mask=seen), _inputs(), fast_mode=True)
+    assert torch.autograd.gradcheck(lambda q, k, v: _forward(attention, q, k, v, seen), _inputs(), fast_mode=True)
 
 
 @pytest.mark.parametrize("spec", [*SPECS, "lssar:p=0.5", "lssar:p=1"])
@@ -92,9 +93,13 @@ def test_training_holds_no_weights_between_forward_and_backward(spec: str, monke
     tokens, sizes = 300, list[int]()
     inputs = _inputs(tokens, dtype=torch.float32)
 
+    def packed(x: Tensor) -> Tensor:
+        sizes.append(x.numel())
+        return x
+
     def gradients() -> tuple[Tensor, ...]:
         sizes.clear()
-        with torch.autograd.graph.saved_tensors_hooks(lambda x: (sizes.append(x.numel()), x)[1], lambda x: x):
+        with torch.autograd.graph.saved_tensors_hooks(packed, lambda x: x):
             output = _forward(parse(spec), *inputs)
         return torch.autograd.grad(output.square().sum(), inputs)
 

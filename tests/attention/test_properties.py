@@ -87,9 +87,9 @@ class Mixed:
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_definition_of_ones_own_runs_whatever_kernel_it_is_based_on(spec: str) -> None:
     own = type(parse(spec))
-    over = type("Over", (own,), {"weights": Mixed.weights})
-    beside = type("Beside", (Mixed, own), {})
-    kept = type("Kept", (own,), {})
+    over: type[Attention] = type("Over", (own,), {"weights": Mixed.weights})
+    beside: type[Attention] = type("Beside", (Mixed, own), {})
+    kept: type[Attention] = type("Kept", (own,), {})
     x = torch.randn(1, 2, 200, 4, generator=torch.Generator().manual_seed(0))
     call = Call(x, x, x, Visible(200, 200), 0.5)
     means = x.cumsum(2) / torch.arange(1, 201)[:, None]
@@ -161,8 +161,9 @@ def test_forward_is_the_definition_in_every_situation(spec: str, s: dict) -> Non
     call = Call(query, key, value, visible, 0.4, extras=extras)
     output = attention.forward(call)
     exact = Extras(extras.softcap, *(None if x is None else x.double() for x in (extras.bias, extras.sink)))
-    wide = (x.double() for x in (query, key, value))
-    expected = by_definition(attention, Call(*wide, Visible(s["rows"], keys, mask[None, None]), 0.4, extras=exact))
+    dense = Visible(s["rows"], keys, mask[None, None])
+    wide = Call(query.double(), key.double(), value.double(), dense, 0.4, extras=exact)
+    expected = by_definition(attention, wide)
     assert output.dtype == s["dtype"]
     tolerance = 64 * torch.finfo(s["dtype"]).eps * float(value.double().abs().max())
     assert float((output.double() - expected).abs().max()) < tolerance

@@ -36,7 +36,7 @@ def test_a_name_that_leads_nowhere(name: str, message: str) -> None:
 
 
 def test_a_folder_without_a_config(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no config.json"):
+    with pytest.raises(UserError, match=r"holds no config\.json"):
         _ = Checkpoint(str(tmp_path)).config
 
 

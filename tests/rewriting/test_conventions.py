@@ -95,7 +95,7 @@ def test_full_attention_layers_alone_may_bring_s(with_weights: Copy) -> None:
     assert [len(heads) for heads in found.from_weights["s"]] == [0, 4]
     resolved = parse("auto").resolve(found)
     assert resolved.layers == "1"
-    assert resolved.rewrites(found) == {1}
+    assert resolved.rewrites(found) == frozenset({1})
 
 
 def test_an_unknown_attention_parameter_is_named(with_weights: Copy) -> None:
@@ -148,11 +148,11 @@ def test_converting_does_not_overwrite(tiny_folder: Path) -> None:
 SHAPE = Shape(4, 2, 64, full=(1, 3))
 
 
-@pytest.mark.parametrize(("layers", "expected"), [("full", {1, 3}), ("0-1+3", {0, 1, 3}), ("2", {2})])
-def test_layers_are_chosen_for_every_attention(layers: str, expected: set[int]) -> None:
+@pytest.mark.parametrize(("layers", "expected"), [("full", [1, 3]), ("0-1+3", [0, 1, 3]), ("2", [2])])
+def test_layers_are_chosen_for_every_attention(layers: str, expected: list[int]) -> None:
     for name in ssmax_eval.ATTENTIONS:
         attention: Attention = parse(f"{name}:layers={layers}")
-        assert attention.rewrites(SHAPE) == expected
+        assert sorted(attention.rewrites(SHAPE) or ()) == expected
         assert parse(describe(attention)) == attention
 
 

@@ -42,7 +42,8 @@ def registered() -> Iterator[None]:
 
 @torch.no_grad()
 def logits(hf: PreTrainedModel, ids: Tensor = IDS, **more: object) -> Tensor:
-    return hf(input_ids=ids, **more).logits
+    output: Tensor = hf(input_ids=ids, **more).logits
+    return output
 
 
 def test_importing_registers_nothing_and_registering_keeps_what_is_there() -> None:
@@ -130,7 +131,7 @@ def test_n_is_right_in_prefill_chunks_and_decoding(
     with ssmax_eval.rewritten(hf, spec, verify=False):
         whole = logits(hf, use_cache=False)
         store = DynamicCache(config=hf.config) if cache == "dynamic" else StaticCache(hf.config, max_cache_len=40)
-        parts = [logits(hf, piece, past_key_values=store) for piece in IDS.split(pieces, 1)]
+        parts = [logits(hf, piece, past_key_values=store) for piece in torch.split(IDS, pieces, 1)]
     torch.testing.assert_close(torch.cat(parts, 1), whole)
 
 

@@ -27,7 +27,8 @@ IDS = torch.randint(3, 600, (2, 40), generator=torch.Generator().manual_seed(3))
 
 @torch.no_grad()
 def logits(hf: LlamaForCausalLM, ids: Tensor = IDS, **more: Tensor) -> Tensor:
-    return hf(input_ids=ids, use_cache=False, **more).logits
+    output: Tensor = hf(input_ids=ids, use_cache=False, **more).logits
+    return output
 
 
 def test_softmax_is_the_models_own_output(tiny_hf: LlamaForCausalLM) -> None:

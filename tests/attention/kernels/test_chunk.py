@@ -16,8 +16,8 @@ def _draw(*shape: int) -> Tensor:
 
 
 def _exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    inputs = query.double(), key.double(), value.double()
-    return by_definition(Softmax(), Call(*inputs, Visible(query.shape[2], key.shape[2]), 0.5))
+    visible = Visible(query.shape[2], key.shape[2])
+    return by_definition(Softmax(), Call(query.double(), key.double(), value.double(), visible, 0.5))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -38,12 +38,11 @@ def test_scores_far_apart_are_merged_without_overflow() -> None:
 
 
 def test_no_mask_is_made_unless_gradients_need_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = [_draw(1, 2, n, 8) for n in (5, 9, 9)]
-    learning = [x.requires_grad_() for x in inputs]
-    assert torch.autograd.gradcheck(lambda *x: chunk.attend(*x, 0.5), learning, fast_mode=True)
+    query, key, value = (_draw(1, 2, n, 8).requires_grad_() for n in (5, 9, 9))
+    assert torch.autograd.gradcheck(lambda q, k, v: chunk.attend(q, k, v, 0.5), (query, key, value), fast_mode=True)
     monkeypatch.setattr(chunk, "scaled_dot_product_attention", None)
     with torch.no_grad():
-        torch.testing.assert_close(chunk.attend(*learning, 0.5), _exact(*inputs))
+        torch.testing.assert_close(chunk.attend(query, key, value, 0.5), _exact(query, key, value))
 
 
 def test_the_bias_that_a_gpu_gets_means_the_same() -> None:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -22,11 +22,14 @@ interpreted = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reas
 
 
 def _inputs(
-    rows: int, past: int, heads: int, groups: int, depth: int, width: int, **kind: object
-) -> tuple[Tensor, ...]:
+    rows: int, past: int, heads: int, groups: int, depth: int, width: int, **kind: Any
+) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(rows + past)
-    shapes = (heads, rows, depth), (groups, rows + past, depth), (groups, rows + past, width)
-    return tuple(torch.randn(2, *shape, generator=generator).to(**kind) for shape in shapes)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(2, *shape, generator=generator).to(**kind)
+
+    return draw(heads, rows, depth), draw(groups, rows + past, depth), draw(groups, rows + past, width)
 
 
 def _exact(spec: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -41,7 +44,7 @@ SHAPES = [(1, 0, 2, 2, 16, 16), (3, 90, 2, 1, 24, 40), (70, 0, 2, 1, 16, 33), (7
 @interpreted
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("spec", SPECS)
-def test_equals_the_definition(spec: str, shape: tuple[int, ...]) -> None:
+def test_equals_the_definition(spec: str, shape: tuple[int, int, int, int, int, int]) -> None:
     inputs = _inputs(*shape, dtype=torch.float32)
     output = fused.attend(*inputs, SPECS[spec])
     tolerance = 2e-5 * max(1, SPECS[spec] or 1) / 3
@@ -106,24 +109,46 @@ def test_compiles_for_gpus_without_having_one(tmp_path: object) -> None:
         assert tensor_cores == assembled == "True"
 
 
-def test_the_cpu_a_mask_and_learning_go_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_and_learning_go_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "attend", None)
     inputs = [x.requires_grad_() for x in _inputs(130, 0, 2, 2, 16, 16)]
-    parse("lssar").forward(Call(*inputs, Visible(130, 130), 0.3)).sum().backward()
+    call = Call(inputs[0], inputs[1], inputs[2], Visible(130, 130), 0.3)
+    torch.autograd.grad(parse("lssar").forward(call).sum(), inputs)
     with torch.no_grad():
-        parse("lssar").forward(Call(*inputs, Visible(130, 130), 0.3))
+        parse("lssar").forward(call)
+
+
+@interpreted
+def test_attentions_that_name_the_kernel_go_there_with_their_power(monkeypatch: pytest.MonkeyPatch) -> None:
+    powers, attend = list[float | None](), fused.attend
+
+    def counted(query: Tensor, key: Tensor, value: Tensor, p: float | None) -> Tensor:
+        powers.append(p)
+        return attend(query, key, value, p)
+
+    monkeypatch.setattr(fused, "attend", counted)
+    monkeypatch.setattr(fused, "takes", lambda call, p: True)
+    query, key, value = _inputs(40, 5, 2, 1, 16, 16)
+    for spec in ("lssa", "lssar", "lssar:p=3", "lssa:qk_norm=false", "lssar:qk_norm=false", "softmax_reweighted:p=3"):
+        output = parse(spec).forward(Call(query, key, value, Visible(40, 45), 0.3))
+        torch.testing.assert_close(output.double(), _exact(spec, query, key, value), rtol=1e-4, atol=1e-4)
+    assert powers == [None, 15.0, 3.0]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("spec", SPECS)
 def test_on_a_gpu(spec: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[ModuleType] = []
-    attend = fused.attend
-    monkeypatch.setattr(fused, "attend", lambda *given: (called.append(fused), attend(*given))[1])
+    called, attend = list[torch.dtype](), fused.attend
+
+    def counted(query: Tensor, key: Tensor, value: Tensor, p: float | None) -> Tensor:
+        called.append(query.dtype)
+        return attend(query, key, value, p)
+
+    monkeypatch.setattr(fused, "attend", counted)
     for depth, width in ((64, 64), (128, 128), (80, 80), (256, 256)):
-        inputs = _inputs(500, 300, 4, 2, depth, width, dtype=dtype, device="cuda")
-        output = parse(spec).forward(Call(*inputs, Visible(500, 800), 0.3))
+        query, key, value = _inputs(500, 300, 4, 2, depth, width, dtype=dtype, device="cuda")
+        output = parse(spec).forward(Call(query, key, value, Visible(500, 800), 0.3))
         tolerance = 8 * torch.finfo(dtype).eps if dtype != torch.float32 else 1e-4
-        assert float((output.double() - _exact(spec, *inputs)).abs().max()) < tolerance * 4
-    assert len(called) == 4
+        assert float((output.double() - _exact(spec, query, key, value)).abs().max()) < tolerance * 4
+    assert called == [dtype] * 4
