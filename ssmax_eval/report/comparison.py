@@ -63,30 +63,41 @@ def in_words(frame: pd.DataFrame, baseline: str | None = None, *, every: bool = 
 def sentence(row: pd.Series, found: TaskQuantity) -> str:
     """Say one row of `differences` in words."""
     shared, base, name = told_apart(str(row["baseline"]), str(row["series"]))
-    head = f"{', '.join(shared)}: " if shared else ""
-    units = words.plural(words.unit(found))
-    rest = f" Left out: {row['unmatched']} {units} that failed, or that the two do not share." * bool(row["unmatched"])
-    what = words.capital(words.best(found)) if not head else words.best(found)
+    what = words.best(found)
     if row["context_length"]:
         tokens = f"{row['context_length']:,.0f} tokens"
         what += f" over the first {tokens}" if found.quantity.pool == "prefix" else f" at {tokens}"
+    what = f"{', '.join(shared)}: {what}" if shared else words.capital(what)
+    rest = f" Left out: {_count(row['unmatched'], found)} that failed or are not shared." if row["unmatched"] else ""
     if not row["n"]:
-        return f"{head}{what}: {name} and {base} share no {words.unit(found)}, so they cannot be compared.{rest}"
-    digits = found.quantity.digits
-    amount = f"{abs(row['mean']):.{digits}f}"
-    if found.quantity.unit:
-        amount = f"share {amount}" if found.quantity.unit == "share" else f"{amount} {found.quantity.unit}"
-    on = f"{row['n']:.0f} identical {units if row['n'] != 1 else words.unit(found)}"
-    says = f"{head}{what}: {amount} {'lower' if row['mean'] < 0 else 'higher'} with {name} than with {base}, on {on}"
+        return f"{what}: {name} and {base} share no {words.unit(found)}, so they cannot be compared.{rest}"
+    says = (
+        f"{what}: {_amount(row['mean'], found)} with {name} than with {base}, on {_count(row['n'], found, 'identical')}"
+    )
     if pd.isna(row["low"]):
         return f"{says}: no interval, and no claim.{rest}"
-    limits = f"95 % interval {words.signed(row['low'], digits)} to {words.signed(row['high'], digits)}"
+    low, high = (words.signed(row[limit], found.quantity.digits) for limit in ("low", "high"))
     clear = not row["low"] <= 0 <= row["high"]
     if pd.isna(row["p"]):
-        return f"{says} ({limits}, {row['method']}): {_verdict(clear)}.{rest}"
+        return f"{says} (95 % interval {low} to {high}, {row['method']}): {_verdict(clear)}.{rest}"
     p = f"= {row['p']:.2g}" if row["p"] >= 0.001 else "< 0.001"
     only = f"{row['gained']:.0f} only with {name}, {row['lost']:.0f} only with {base}"
-    return f"{says} ({limits}; {only}; exact McNemar p {p}): {_verdict(clear and row['p'] < 0.05)}.{rest}"
+    verdict = _verdict(clear and row["p"] < 0.05)
+    return f"{says} (95 % interval {low} to {high}; {only}; exact McNemar p {p}): {verdict}.{rest}"
+
+
+def _amount(mean: float, found: TaskQuantity) -> str:
+    """A difference with its unit and direction: "share 0.20 lower", "0.047 nats per token higher"."""
+    amount, unit = f"{abs(mean):.{found.quantity.digits}f}", found.quantity.unit
+    if unit:
+        amount = f"share {amount}" if unit == "share" else f"{amount} {unit}"
+    return f"{amount} {'lower' if mean < 0 else 'higher'}"
+
+
+def _count(number: float, found: TaskQuantity, kind: str = "") -> str:
+    """So many trials or documents."""
+    unit = words.unit(found).replace("_", " ")
+    return " ".join(filter(None, [f"{number:,.0f}", kind, unit if number == 1 else words.plural(unit)]))
 
 
 def _verdict(clear: bool) -> str:

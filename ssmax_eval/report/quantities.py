@@ -40,8 +40,10 @@ class TaskQuantity:
 
     @property
     def summarised(self) -> bool:
-        """Whether it belongs to the summary and to comparisons."""
-        return SUMMARISED in self.quantity.views
+        """Whether it belongs to the summary and to comparisons; a view that is not known is shown by length."""
+        from ssmax_eval.report.views import VIEWS  # it imports the figures, which import this module
+
+        return any(view == SUMMARISED or view not in VIEWS for view in self.quantity.views)
 
 
 def declared(frame: pd.DataFrame) -> list[TaskQuantity]:

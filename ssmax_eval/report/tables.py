@@ -16,7 +16,7 @@ from ssmax_eval.report import statistics
 from ssmax_eval.report.prefixes import of_prefixes
 from ssmax_eval.report.prefixes import prefix_means as prefix_means
 from ssmax_eval.report.quantities import TaskQuantity, beside, find, measured, present, rows_of, units_of
-from ssmax_eval.report.series import COORDINATES, labelled
+from ssmax_eval.report.series import labelled
 from ssmax_eval.report.statistics import Scale
 
 Wanted = str | TaskQuantity | None
@@ -26,8 +26,8 @@ Wanted = str | TaskQuantity | None
 def by_length(frame: pd.DataFrame, quantity: Wanted = None, lengths: Sequence[int] | None = None) -> pd.DataFrame:
     """Return a quantity per `series` and `context_length` (tokens), all depths pooled.
 
-    A share has Wilson's interval over `n` trials, a mean Student's over `n` units, after each unit is averaged; of
-    rows that compete, such as heads, the best of the series counts (see `best_rows`), and its columns are there.
+    Each unit is averaged first. A share then has Wilson's interval over `n` units, if it is 0 or 1 in each, and a mean
+    Student's; of rows that compete, such as heads, the best of the series counts (see `best_rows`), and its columns are there.
     `failed` counts cells that broke off, which are no misses and not in `n`. A prefix quantity, such as a loss, is
     the mean over the first L positions for every L of `lengths` (see `prefix_means`), with `perplexity` where it is
     in nats.
@@ -50,12 +50,10 @@ def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str]) -> pd.DataF
     everything, name = rows_of(frame, found), found.quantity.name
     ok = everything["status"] == "ok"
     chosen = best_rows(frame, found) if ok.any() else everything[ok]
-    units = units_of(everything, found)
-    once = ["run", "series", *COORDINATES, *units]
-    if found.quantity.pool == "share" and not chosen.duplicated([c for c in once if c in chosen]).any():
-        table = statistics.proportions(chosen, by, name)
+    values = statistics.unit_means(chosen, list(dict.fromkeys([*by, *units_of(everything, found)])), name)
+    if found.quantity.pool == "share" and values[name].isin([0.0, 1.0]).all():
+        table = statistics.proportions(values, by, name)
     else:
-        values = statistics.unit_means(chosen, list(dict.fromkeys([*by, *units])), name)
         table = statistics.means(values, by, name, between=found.quantity.between)
     # Failed cells carry no value, so they make a group with n = 0 rather than vanish.
     cells = everything.assign(failed=~ok).groupby(by, observed=True)
