@@ -3,6 +3,8 @@
 model = ssmax_eval.load("path-or-id", attention="ssmax:s=0.2")
 with ssmax_eval.rewritten(hf_model, "lssar:p=15"): ...
 frame = ssmax_eval.read_results("runs")
+ssmax_eval.report("runs", "report")
+ssmax_eval.compare(frame, baseline="softmax")
 """
 
 import importlib
@@ -12,9 +14,11 @@ if TYPE_CHECKING:
     from ssmax_eval.attention import ATTENTIONS, Attention, parse
     from ssmax_eval.errors import UserError
     from ssmax_eval.model import Model, convert, load
-    from ssmax_eval.report import write_report
+    from ssmax_eval.report import Report, compare, write_report
     from ssmax_eval.rewriting import register, rewritten
     from ssmax_eval.store import read_results
+
+    report: Report
 
 __version__ = "0.1.0"
 
@@ -24,11 +28,13 @@ __all__ = [
     "Model",
     "UserError",
     "__version__",
+    "compare",
     "convert",
     "load",
     "parse",
     "read_results",
     "register",
+    "report",
     "rewritten",
     "write_report",
 ]
@@ -44,6 +50,8 @@ _ROOMS = {
     "rewritten": "rewriting",
     "UserError": "errors",
     "read_results": "store",
+    "compare": "report",
+    "report": "report",
     "write_report": "report",
 }
 
@@ -52,4 +60,5 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when first asked for, so that `import ssmax_eval` stays free of torch."""
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    room = importlib.import_module(f"{__name__}.{_ROOMS[name]}")
+    return room if name == _ROOMS[name] else getattr(room, name)

@@ -77,8 +77,8 @@ class Measurement:
 class Quantity:
     """One of the numbers that a task measures: what it is called, what it means, and how a report treats it.
 
-    A task declares its quantities, and the description of every run carries them, so that reports need to know no
-    task by name.
+    A task declares its quantities, the headline first. The description of every run carries them, so that reports
+    know no task by name.
     """
 
     name: str
@@ -90,18 +90,37 @@ class Quantity:
     better: str = ""
     """"higher" or "lower"; empty where neither is better."""
     pool: str = "mean"
-    """How the values of a series become one: "share" (of zeros and ones), "mean", or "prefix" (the mean over the first
-    L positions of each unit, for every L)."""
+    """How the values of a series become one: "share" (of zeros and ones), "mean" (over units), or "prefix" (the mean
+    over the first L positions of each unit, for every L)."""
     units: tuple[str, ...] = ("trial",)
-    """Columns that tell independent repetitions apart, which intervals are over."""
+    """Columns that tell independent repetitions apart, which intervals are over; those that are not there are passed
+    over."""
     same: tuple[str, ...] = ()
     """Columns that agree where two series measured the very same thing; differences are taken there alone."""
     views: tuple[str, ...] = ("by_length",)
-    """Figures and tables that show it, by their names in the report."""
+    """Figures and tables that show it, by their names in `report.views`. With "by_length" it is also in the summary
+    and in comparisons; without any it is a column beside the headline."""
     where: tuple[str, str] | None = None
     """Two columns that agree in the rows that count; None: all rows count."""
+    outside: tuple[str, str] | None = None
+    """Two columns that agree in the rows that do not count, where there are others; None: all rows count."""
+    best: tuple[str, ...] = ()
+    """Columns of rows that compete, such as layer and head: the best combination stands for all of them."""
+    between: tuple[float | None, float | None] = (None, None)
+    """Smallest and largest possible value. Intervals end there, and figures show the whole of it where both are
+    known."""
+    log: bool = False
+    """Whether figures draw it on a log scale."""
     digits: int = 3
     """Decimals that tables show."""
+    section: str = ""
+    """Heading of the report's section that shows it; empty: the task's name."""
+    about: str = ""
+    """What it is in a sentence, for the head of that section."""
+
+    def alike(self) -> tuple[object, ...]:
+        """What two tasks share whose numbers are drawn in one figure: the name, the title and the views."""
+        return self.name, self.title, self.views
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON holds them."""

@@ -159,16 +159,35 @@ def read_results(*paths: str | os.PathLike[str]) -> "pd.DataFrame":
 
     One row for each row of a cell's table, or one for the cell where it has none; the run's description and
     the cell's coordinates and values are columns beside it. A failed cell is one row with `status` "failed".
-    A column that a task does not have is missing (NaN) in its rows.
+    A column that a task does not have is missing (NaN) in its rows. `attrs["quantities"]` says what each kind of
+    task measures.
     """
     import pandas as pd
 
-    frames = [_frame(folder) for folder in run_folders(paths)]
+    folders = run_folders(paths)
+    frames = [_frame(folder) for folder in folders]
     frame = pd.concat([f for f in frames if len(f)], ignore_index=True) if any(map(len, frames)) else frames[0]
     for name in ("run", "checkpoint", "attention", "task", "dtype", "rope", "status"):
         if name in frame:
             frame[name] = frame[name].astype("category")
+    frame.attrs.update(_attributes(folders))
     return frame
+
+
+def _attributes(folders: Iterable[Path]) -> dict[str, Any]:
+    """What a report needs to know of the runs and no column holds.
+
+    `quantities`: what each kind of task measures, as `Quantity.to_json` gives it. `attentions`: what the identity of
+    each run says of its attention, for two runs whose labels do not tell them apart.
+    """
+    quantities: dict[str, Any] = {}
+    attentions: dict[str, Any] = {}
+    for folder in folders:
+        run = _read_run(folder)
+        if run.get("quantities"):
+            quantities[run["columns"]["task"]] = run["quantities"]
+        attentions[folder.name] = json.dumps(run["identity"].get("attention"), sort_keys=True)
+    return {"quantities": quantities, "attentions": attentions}
 
 
 def _frame(folder: Path) -> "pd.DataFrame":

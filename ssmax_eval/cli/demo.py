@@ -5,7 +5,6 @@ import os
 import click
 
 from ssmax_eval.cli.options import checkpoint_of
-from ssmax_eval.cli.report import write
 
 
 @click.command()
@@ -15,6 +14,7 @@ def demo(output: str) -> None:
 
     Example:  ssmax-eval demo
     """
+    import ssmax_eval
     from ssmax_eval.run import plan as room
 
     chosen = room.tasks(("niah_demo", "loss_demo", "key_attention_demo"), {}, (), None)
@@ -23,6 +23,6 @@ def demo(output: str) -> None:
     room.execute(planned)
     folders = tuple(str(planned.store.root / run.name) for run in planned.runs)
     title = "SmolLM2-135M-Instruct under softmax and SSMax"
-    paths = write(folders, os.path.join(output, "report"), title=title)
+    paths = ssmax_eval.report(folders, os.path.join(output, "report"), title=title)
     click.echo(room.summary(planned))
     click.echo("\n".join(str(path) for path in paths if path.suffix in (".html", ".md", ".png")))

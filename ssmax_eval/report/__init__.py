@@ -1,29 +1,37 @@
 """Reports: results in, tables, figures and pages out. Never imports torch.
 
-`write_report` makes everything at once. In a notebook, `report.plots` has a function for each figure;
-`report.tables`, `report.summary`, `report.compare` and `report.effective` have the numbers behind them. All
+`ssmax_eval.report("runs", "report")` writes everything at once. In a notebook, `report.plots` has a function for each
+figure; `report.tables`, `report.summary`, `report.comparison` and `report.effective` have the numbers behind them. All
 take the frame of `read_results`.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssmax_eval.report.differences import sentences
+    from pathlib import Path
+
+    from ssmax_eval.report.comparison import compare, headlines, sentences
     from ssmax_eval.report.provenance import model_index
+    from ssmax_eval.report.reading import Results
     from ssmax_eval.report.summary import terminal
     from ssmax_eval.report.writing import write_report
 
 _HOMES = {
+    "compare": "comparison",
+    "headlines": "comparison",
     "model_index": "provenance",
-    "sentences": "differences",
+    "sentences": "comparison",
     "terminal": "summary",
     "write_report": "writing",
 }
 
-__all__ = ["model_index", "sentences", "terminal", "write_report"]
+__all__ = ["compare", "headlines", "model_index", "sentences", "terminal", "write_report"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,3 +39,33 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+class Report(ModuleType):
+    """This package, which can be called."""
+
+    def __call__(
+        self,
+        results: Results,
+        output: str | os.PathLike[str] = "report",
+        *,
+        title: str = "Long-context evaluation",
+        style: str = "double",
+        baseline: str | None = None,
+    ) -> list[Path]:
+        """Draw figures and tables, and write them into the folder `output`; return the files, the pages first.
+
+        `results` is the path of a run or of a folder of runs, several of them, or a frame of `read_results`. `title`
+        heads the pages; `style` is "single" or "double" (columns of a paper) or "slides"; `baseline` is the series or
+        the attention that the others are compared with, such as "softmax". Prints nothing. Raises UserError where
+        there are no results, for an unknown style or baseline, and where the folder cannot be written.
+        """
+        from ssmax_eval.report.reading import read
+        from ssmax_eval.report.writing import write_report
+
+        frame, provenance = read(results)
+        return write_report(frame, output, title=title, style=style, baseline=baseline, provenance=provenance)
+
+
+# `ssmax_eval.report(...)` is what a user types, and `ssmax_eval.report.plots` is where the figures are.
+sys.modules[__name__].__class__ = Report

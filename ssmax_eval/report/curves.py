@@ -1,4 +1,4 @@
-"""Curves over tokens: loss by position and by length, needle score by length."""
+"""Curves over tokens: any quantity by context length, or by position."""
 
 from __future__ import annotations
 
@@ -8,66 +8,79 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssmax_eval.report import axes, tables
+from ssmax_eval.errors import NothingMeasured
+from ssmax_eval.report import axes, tables, words
+from ssmax_eval.report.quantities import TaskQuantity, find
 from ssmax_eval.report.series import labelled, looks
 from ssmax_eval.report.statistics import Scale
 
 
-def loss_by_position(frame: pd.DataFrame, *, bins: int = 64, scale: Scale = "log", first: int = 16) -> Figure:
-    """Draw the loss (nats) at each position (tokens), one line per series with its 95 % band over documents.
+def by_length(
+    frame: pd.DataFrame, quantity: str | TaskQuantity | None = None, lengths: Sequence[int] | None = None
+) -> Figure:
+    """Draw a quantity against context length, one line per series with its 95 % band, all depths pooled.
 
-    `frame` is results with rows of task `loss`. Smoothing: `bins` bins, evenly spaced on the `scale` of
-    the axis, as `tables.loss_by_position` says. Positions before `first` are not drawn: their loss is so
-    high and so scattered that it would flatten the rest. The training length is a dashed line.
+    `frame` is results as from `read_results`; `quantity` a name such as "score" or "nll" (default: the first that is
+    drawn this way). The numbers are those of `tables.by_length`; `lengths` are the L of a prefix quantity.
     """
     frame = labelled(frame)
-    table = tables.loss_by_position(frame, bins=bins, scale=scale).query("position >= @first")
-    figure, ax = _curve(frame, table, "position", markers=False, log=scale == "log")
+    found = find(frame, quantity)
+    table = tables.by_length(frame, found, lengths).dropna(subset="mean")
+    figure, ax = _curve(frame, found, table, "context_length", markers=True)
+    label = f"mean {found.label} over the length" if found.quantity.pool == "prefix" else words.best(found)
+    unit = f"share of {words.plural(words.unit(found))}" if found.quantity.pool == "share" else found.quantity.unit
+    # The label of a narrow figure has little room beside a low panel.
+    gap = " " if len(label) + len(unit) < 34 and found.quantity.pool == "share" else "\n"
+    ax.set(xlabel=axes.LENGTH, ylabel=f"{label}{gap}({unit})" if unit else label)
+    _limits(ax, found)
+    return figure
+
+
+def by_position(
+    frame: pd.DataFrame,
+    quantity: str | TaskQuantity | None = None,
+    *,
+    bins: int | None = None,
+    scale: Scale = "log",
+    first: int = 16,
+) -> Figure:
+    """Draw a quantity at each position (tokens), one line per series with its 95 % band over units (documents).
+
+    `frame` is results as from `read_results`; `quantity` a name such as "nll" (default: the first that is drawn this
+    way). Smoothing: `bins` bins, evenly spaced on the `scale` of the axis, as `tables.by_position` says. Of a prefix
+    quantity, positions before `first` are not drawn: a loss is so high and so scattered there that it would flatten
+    the rest. The training length is a dashed line.
+    """
+    frame = labelled(frame)
+    found = find(frame, quantity, "by_position")
+    table = tables.by_position(frame, found, bins=bins, scale=scale)
+    if found.quantity.pool == "prefix":
+        table = table.query("position >= @first")
+    figure, ax = _curve(frame, found, table, "position", markers=False, log=scale == "log")
     unit = "tokens; 1K = 1,024" if scale == "log" else "tokens"
-    ax.set(xlabel=f"position in the document ({unit})", ylabel="loss (nats per token)")
+    ax.set(xlabel=f"position in the document ({unit})", ylabel=words.axis(found))
     return figure
 
 
-def loss_by_length(frame: pd.DataFrame, lengths: Sequence[int] | None = None) -> Figure:
-    """Draw the mean loss (nats) over the first L tokens against L, one line per series with its 95 % band.
-
-    `frame` is results with rows of task `loss`; `lengths` as in `tables.document_losses`.
-    """
-    frame = labelled(frame)
-    table = tables.loss_by_length(frame, lengths)
-    figure, ax = _curve(frame, table, "context_length", markers=True)
-    ax.set(xlabel=axes.LENGTH, ylabel="mean loss over the length\n(nats per token)")
-    return figure
-
-
-def retrieval_by_length(frame: pd.DataFrame) -> Figure:
-    """Draw the share of needles found against context length, with Wilson's 95 % band, all depths pooled."""
-    frame = labelled(frame)
-    table = tables.retrieval_by_length(frame).dropna(subset="mean")
-    figure, ax = _curve(frame, table, "context_length", markers=True)
-    ax.set(xlabel=axes.LENGTH, ylabel="needles found (share of trials)", ylim=(-0.03, 1.03))
-    return figure
-
-
-def needle_by_length(frame: pd.DataFrame) -> Figure:
-    """Draw the best head's needle score against context length, with its 95 % band over cells.
-
-    `frame` is results with rows of task `key_attention`; the head is chosen once per series, as
-    `tables.best_heads` says.
-    """
-    frame = labelled(frame)
-    table = tables.needle_by_length(frame)
-    figure, ax = _curve(frame, table, "context_length", markers=True)
-    ax.set(xlabel=axes.LENGTH, ylabel="needle score of the best head\n(attention weight)", ylim=(-0.03, 1.03))
-    return figure
-
-
-def _curve(frame: pd.DataFrame, table: pd.DataFrame, x: str, *, markers: bool, log: bool = True) -> tuple[Figure, Axes]:
+def _curve(
+    frame: pd.DataFrame, found: TaskQuantity, table: pd.DataFrame, x: str, *, markers: bool, log: bool = True
+) -> tuple[Figure, Axes]:
+    if table.empty:
+        raise NothingMeasured(f"there is no {found.label} to draw")
     figure, ax = axes.single()
     styles = looks(frame)
     names = [name for name in styles if (table["series"] == name).any()]
     for name in names:
         axes.line(ax, table[table["series"] == name], x, styles[name], markers=markers)
     axes.token_axis(ax, table[x], log=log, ticks=markers)
+    if found.quantity.log and (table["mean"] > 0).all():
+        ax.set_yscale("log")
     axes.legend(figure, frame, names, markers=markers, extra=axes.mark_training(ax, frame))
     return figure, ax
+
+
+def _limits(ax: Axes, found: TaskQuantity) -> None:
+    least, most = found.quantity.between
+    if least is not None and most is not None:
+        room = 0.03 * (most - least)
+        ax.set_ylim(least - room, most + room)

@@ -1,109 +1,125 @@
-"""The figure and the sentences of a comparison."""
+"""Differences where two series measured the very same thing, with what they rest on.
+
+A difference is always *series minus baseline*. What only one of the two has measured is counted and said, never
+silently dropped.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
-from ssmax_eval.errors import UserError
-from ssmax_eval.report import axes, compare
-from ssmax_eval.report.heatmaps import (
-    cell_panels,
-    draw_cells,
-    handles,
-    title_cells,
-    trained_handles,
-    write_cells,
-)
-from ssmax_eval.report.series import labelled, of_task, series_table
+from ssmax_eval.errors import NothingMeasured
+from ssmax_eval.report import statistics
+from ssmax_eval.report.matching import matched, sides
+from ssmax_eval.report.pairs import pairs
+from ssmax_eval.report.prefixes import prefix_means
+from ssmax_eval.report.quantities import TaskQuantity, declared, find, rows_of
+from ssmax_eval.report.series import COORDINATES
+
+ALL = 0
+"""Stands for all context lengths together."""
+COLUMNS = [
+    *("baseline", "series", "quantity", "context_length", "mean", "low", "high", "n", "method", "p"),
+    *("gained", "lost", "unmatched"),
+]
 
 
-def difference_heatmap(frame: pd.DataFrame, baseline: str | None = None) -> Figure:
-    """Draw the difference in needles found on identical prompts, one panel per pair of `compare.pairs`.
+def differences(
+    frame: pd.DataFrame, baseline: str | None = None, quantity: str | TaskQuantity | None = None
+) -> pd.DataFrame:
+    """Return the difference in one quantity, per pair of series and `context_length` (tokens; 0 for all together).
 
-    `frame` is results with rows of task `niah`. Blue where the series finds more than its baseline, red
-    where it finds less, on one scale from −1 to 1; grey where no prompt is shared.
+    Columns: `baseline`, `series`, `quantity`, `context_length`, `mean` (series minus baseline, in the quantity's
+    unit), `low` and `high` (paired, 95 %, by `method`), `n` (units that both measured alike), `p` (exact McNemar,
+    for shares), `gained` and `lost` (found by only one of the two, for shares), and `unmatched` (left out: failed,
+    not the same, or measured by one alone). A prefix quantity has a row for every L, and none for all together.
+    Raises NothingMeasured where no two series measured it, UserError as `pairs` does.
     """
-    frame = labelled(frame)
-    rows = of_task(frame, "niah")
-    couples = compare.pairs(rows, baseline)
-    trials = [compare.matched_trials(rows, *couple) for couple in couples]
-    lengths = sorted(rows["context_length"].unique())
-    depths = sorted(rows["depth"].unique())
-    about = series_table(rows).set_index("series")["train_length"]
-    figure, grid, room = cell_panels(len(couples), lengths, depths)
-    missing = False
-    for ax, (base, name), part in zip(grid, couples, trials, strict=True):
-        change = (part["score_series"] - part["score_baseline"]).where(part["match"] == "both")
-        table = part.assign(change=change).pivot_table(index="depth", columns="context_length", values="change")
-        mean = table.reindex(index=depths, columns=lengths).to_numpy("float64")
-        mesh = draw_cells(ax, mean, colormaps["RdBu"], Normalize(-1, 1))
-        write_cells(ax, mesh, mean, [[_signed(value, 2) if value else "0"] for value in mean.ravel()], room)
-        shared, *short = compare.told_apart(base, name)
-        title_cells(ax, " · ".join([*shared, f"{short[1]} minus {short[0]}"]), about, about[name], lengths, room)
-        missing |= bool(pd.isna(mean).any())
-    figure.colorbar(mesh, ax=grid, label="difference in share", fraction=0.04, pad=0.02, aspect=20)
-    axes.place_legend(figure, [*trained_handles(about, lengths), *handles({"no shared prompt": missing})])
-    return figure
+    found = find(frame, quantity)
+    couples = pairs(frame, baseline)
+    values = prefix_means(frame, found) if found.quantity.pool == "prefix" else None
+    held = set((rows_of(frame, found) if values is None else values)["series"].astype("str"))
+    parts = []
+    for base, name in couples:
+        if {base, name} <= held:
+            of_pair = _of_cells(frame, found, base, name) if values is None else _of_prefixes(found, values, base, name)
+            parts.append(of_pair.assign(baseline=base, series=name, quantity=found.label))
+    if not parts:
+        raise NothingMeasured(f"no two series to compare have both measured {found.label}")
+    return pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS)
 
 
-def sentences(frame: pd.DataFrame, baseline: str | None = None) -> list[str]:
-    """Say in words what every comparison of needles and of loss shows, on what, and what was left out."""
-    frame = labelled(frame)
-    said = []
-    for build, say in ((compare.retrieval_differences, _needles), (compare.loss_differences, _losses)):
+def all_differences(frame: pd.DataFrame, baseline: str | None = None, *, every: bool = False) -> pd.DataFrame:
+    """Return `differences` of all summarised quantities, one after the other, or of `every` one with a better side.
+
+    Raises NothingMeasured where no two series measured the same quantity.
+    """
+    pairs(frame, baseline)
+    parts = []
+    for found in compared(frame, every=every):
         try:
-            table = build(frame, baseline)
-        except UserError:
+            parts.append(differences(frame, baseline, found))
+        except NothingMeasured:
             continue
-        for (base, name), part in table.groupby(["baseline", "series"], sort=False):
-            shared, short_base, short_name = compare.told_apart(str(base), str(name))
-            said.append((f"{', '.join(shared)}: " if shared else "") + say(short_name, short_base, part))
-    return said
+    if not parts:
+        raise NothingMeasured("no two series to compare have measured the same quantity")
+    return pd.concat(parts, ignore_index=True)
 
 
-def _needles(name: str, base: str, table: pd.DataFrame) -> str:
-    row = table[table["context_length"] == 0].iloc[0]
-    rest = _left_out(row["unmatched"], "trials that failed or that only one of the two has")
-    if not row["n"]:
-        return f"{name} and {base} share no prompt, so their needles cannot be compared.{rest}"
-    p = f"= {row['p']:.2g}" if row["p"] >= 0.001 else "< 0.001"
-    clear = row["p"] < 0.05 and not row["low"] <= 0 <= row["high"]
-    return (
-        f"On {row['n']:.0f} identical prompts the share of needles found is {abs(row['mean']):.2f} "
-        f"{'lower' if row['mean'] < 0 else 'higher'} with {name} than with {base} "
-        f"(95 % interval {_signed(row['low'], 2)} to {_signed(row['high'], 2)}; {row['gained']:.0f} found only by "
-        f"{name}, {row['lost']:.0f} only by {base}; exact McNemar p {p}): {_verdict(clear)}.{rest}"
-    )
+def compared(frame: pd.DataFrame, *, every: bool = False) -> list[TaskQuantity]:
+    """Return the quantities that are compared: the summarised ones, or `every` one that has a better side as well."""
+    return [found for found in declared(frame) if found.summarised or (every and found.quantity.better)]
 
 
-def _losses(name: str, base: str, table: pd.DataFrame) -> str:
-    rest = _left_out(table["unmatched"].iloc[-1], "documents that only one of the two has")
-    shared = table[table["n"] > 0]
-    if shared.empty:
-        return f"{name} and {base} share no document, so their losses cannot be compared.{rest}"
-    row = shared.iloc[-1]
-    says = (
-        f"Over the first {row['context_length']:,.0f} tokens the loss of {name} is {abs(row['mean']):.3f} "
-        f"nats per token {'lower' if row['mean'] < 0 else 'higher'} than that of {base}"
-    )
-    if row["n"] < 2:
-        return f"{says}, on a single document: no interval, and no claim.{rest}"
-    return (
-        f"{says} (95 % interval {_signed(row['low'], 3)} to {_signed(row['high'], 3)}, {row['method']} over "
-        f"{row['n']:.0f} documents): {_verdict(not row['low'] <= 0 <= row['high'])}.{rest}"
-    )
+def _of_cells(frame: pd.DataFrame, found: TaskQuantity, base: str, name: str) -> pd.DataFrame:
+    cells = matched(frame, found, base, name)
+    cells["change"] = (cells["value_series"] - cells["value_baseline"]).where(cells["match"] == "both")
+    both = pd.concat([cells.assign(context_length=ALL), cells])
+    # A unit of all lengths together is one at one length.
+    both["length"] = pd.concat([cells["context_length"], cells["context_length"]]).to_numpy()
+    share = found.quantity.pool == "share" and cells["change"].dropna().isin([-1, 0, 1]).all()
+    rows = []
+    for length, part in both.groupby("context_length"):
+        rows.append({"context_length": length, **(_share(part["change"]) if share else _mean(part, found))})
+    return pd.DataFrame(rows)
 
 
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+def _share(change: pd.Series) -> dict[str, object]:
+    n, gained, lost = int(change.notna().sum()), int((change > 0).sum()), int((change < 0).sum())
+    low, high = statistics.paired_proportions(lost, gained, n)
+    return {
+        "mean": (gained - lost) / n if n else np.nan,
+        "low": float(low),
+        "high": float(high),
+        "n": n,
+        "method": "Bonett-Price interval, exact McNemar test" if n else "none",
+        "p": float(statistics.mcnemar(lost, gained)),
+        "gained": gained,
+        "lost": lost,
+        "unmatched": int(change.isna().sum()),
+    }
 
 
-def _verdict(clear: bool) -> str:
-    return "more than chance explains" if clear else "these data do not tell the two apart"
+def _mean(cells: pd.DataFrame, found: TaskQuantity) -> dict[str, object]:
+    names = [name for name in found.quantity.units if name in cells]
+    unit = ["length", *(names or [name for name in COORDINATES[1:] if name in cells])]
+    known = cells.dropna(subset="change").groupby(unit, dropna=False)["change"].mean().to_numpy("float64")
+    unmatched = len(cells[unit].drop_duplicates()) - known.size
+    return _paired(known, unmatched)
 
 
-def _left_out(count: int, what: str) -> str:
-    return f" Left out: {count} {what}." if count else ""
+def _of_prefixes(found: TaskQuantity, values: pd.DataFrame, base: str, name: str) -> pd.DataFrame:
+    wide = sides(values, found, base, name)
+    change = wide["value_series"] - wide["value_baseline"]
+    rows = []
+    for length, part in change.groupby(wide["context_length"]):
+        known = part.dropna().to_numpy("float64")
+        rows.append({"context_length": length, **_paired(known, part.size - known.size)})
+    return pd.DataFrame(rows)
+
+
+def _paired(known: statistics.Array, unmatched: int) -> dict[str, object]:
+    low, high, method = statistics.paired_means(known)
+    mean = known.mean() if known.size else np.nan
+    return {"mean": mean, "low": low, "high": high, "n": known.size, "method": method, "unmatched": unmatched}

@@ -8,13 +8,14 @@ the lower and at the upper end of its 95 % interval.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import statistics, tables
+from ssmax_eval.report.quantities import TaskQuantity, present, rows_of, summarised
 from ssmax_eval.report.series import labelled, series_table
 from ssmax_eval.report.statistics import Array
 
@@ -32,43 +33,58 @@ RULES = {
     "all depths": f"{RULER:.1%} at every depth",
     "loss": f"loss within {EPSILON} nats of best",
 }
-"""What each rule asks for, at least."""
+"""What each rule asks for, at least. The first three are for shares of which more is better, the last for losses."""
 
 
 def effective_lengths(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the effective length of each `series` by each `rule` of `RULES` that its tasks allow.
+    """Return the effective length of each `series` by each `rule` of `RULES` that its quantities allow.
 
-    Columns: `series`, `rule`, `length`, `low`, `high` (tokens; 0 if not even the shortest passes),
-    `shortest`, `longest` (measured, tokens), and `multiple` (of the training length). Raises UserError if
-    neither needles nor loss were measured.
+    Columns: `series`, `quantity`, `rule`, `length`, `low`, `high` (tokens; 0 if not even the shortest passes),
+    `shortest`, `longest` (measured, tokens), and `multiple` (of the training length). Raises NothingMeasured if no
+    share of which more is better, and no loss in nats, was measured.
     """
     frame = labelled(frame)
     parts = []
-    for rules in (_retrieval, _loss):
+    for found in summarised(frame):
+        rules = _rules(found)
+        if rules is None:
+            continue
         try:
-            parts.append(rules(frame))
-        except UserError:
+            parts.append(rules(frame, found).assign(quantity=found.label))
+        except NothingMeasured:
             continue
     if not parts:
-        raise UserError("an effective length needs results of task 'niah' or 'loss'")
+        raise NothingMeasured("an effective length needs a share of which more is better, or a loss in nats")
     about = series_table(frame)[["series", "train_length"]]
     table = about.merge(pd.concat(parts, ignore_index=True), on="series")
     table["multiple"] = table["length"] / table.pop("train_length")
     return table
 
 
+def _rules(found: TaskQuantity) -> Callable[[pd.DataFrame, TaskQuantity], pd.DataFrame] | None:
+    quantity = found.quantity
+    if quantity.pool == "share" and quantity.better == "higher":
+        return _share
+    if quantity.pool == "prefix" and quantity.better == "lower" and quantity.unit.startswith("nats"):
+        return _loss
+    return None
+
+
 def headline(frame: pd.DataFrame) -> pd.DataFrame:
     """Return `effective_lengths` for reading: a row per series, a column per rule, `4,096 (2×) [2,048, 8,192]`.
 
-    `≥` says that the longest measured length passes, `<` that the shortest does not.
+    `≥` says that the longest measured length passes, `<` that the shortest does not. Where two quantities have the
+    same rule, the columns name the quantity too.
     """
     table = effective_lengths(frame)
     table["text"] = [
         _text(*row)
         for row in zip(*(table[c] for c in ("length", "low", "high", "shortest", "longest", "multiple")), strict=True)
     ]
-    wide = table.pivot(index="series", columns="rule", values="text").fillna("")
-    return wide[[rule for rule in RULES if rule in wide]]
+    twice = table.groupby("rule")["quantity"].transform("nunique") > 1
+    table["column"] = table["rule"].where(~twice, table["quantity"] + ": " + table["rule"].map(RULES))
+    wide = table.pivot(index="series", columns="column", values="text").fillna("")
+    return wide[[*(rule for rule in RULES if rule in wide), *(name for name in wide if name not in RULES)]]
 
 
 def _text(length: float, low: float, high: float, shortest: float, longest: float, multiple: float) -> str:
@@ -81,19 +97,18 @@ def _text(length: float, low: float, high: float, shortest: float, longest: floa
     return bound(length) + (f" ({multiple:.3g}×)" if length else "") + limits
 
 
-def _retrieval(frame: pd.DataFrame) -> pd.DataFrame:
-    by_length, cells = tables.retrieval_by_length(frame), tables.retrieval_cells(frame)
+def _share(frame: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
+    by_length = tables.by_length(frame, found)
+    cells = tables.by_depth(frame, found) if present(rows_of(frame, found), ["depth"]) else None
     rows = []
     for name, table in by_length.groupby("series", observed=True):
         table = table.sort_values("context_length")
         lengths = table["context_length"].to_numpy("int64")
         score = table[["mean", "low", "high"]].to_numpy("float64").T
-        worst = _worst_depth(cells[cells["series"] == name], lengths)
-        for rule, margin in [
-            ("fixed", score - RULER),
-            ("relative", _above_own(table, score)),
-            ("all depths", worst - RULER),
-        ]:
+        margins = {"fixed": score - RULER, "relative": _above_own(table, score)}
+        if cells is not None:
+            margins["all depths"] = _worst_depth(cells[cells["series"] == name], lengths) - RULER
+        for rule, margin in margins.items():
             rows.append((name, rule, *_last(lengths, margin), lengths[0], lengths[-1]))
     return _table(rows)
 
@@ -134,12 +149,12 @@ def _last(lengths: Array, margin: Array) -> list[int]:
     return [int(lengths[step - 1]) if step else 0 for step in steps]
 
 
-def _loss(frame: pd.DataFrame) -> pd.DataFrame:
-    losses = tables.document_losses(frame)
-    unit = [name for name in ("source", "document") if name in losses]
+def _loss(frame: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
+    losses = tables.prefix_means(frame, found)
+    unit = [name for name in losses if name not in ("series", "context_length", found.quantity.name)]
     rows = []
     for name, part in losses.groupby("series", observed=True):
-        wide = part.pivot(index=unit, columns="context_length", values="nll").dropna()
+        wide = part.pivot(index=unit, columns="context_length", values=found.quantity.name).dropna()
         if wide.empty:
             continue
         lengths = wide.columns.to_numpy("int64")

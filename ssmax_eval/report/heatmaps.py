@@ -1,4 +1,4 @@
-"""Needle-in-a-haystack heatmaps: context length across, needle depth down."""
+"""Heatmaps of what depends on a depth: context length across, depth down."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 
-from ssmax_eval.report import axes
-from ssmax_eval.report.series import labelled, of_task, series_table
-from ssmax_eval.report.tables import retrieval_by_length, retrieval_cells
+from ssmax_eval.errors import NothingMeasured
+from ssmax_eval.report import axes, tables, words
+from ssmax_eval.report.quantities import TaskQuantity, find, rows_of
+from ssmax_eval.report.series import labelled, series_table
 
 RED_YELLOW_GREEN = LinearSegmentedColormap.from_list("red-yellow-green", ["#F0496E", "#EBB839", "#0CD79F"])
 """The palette that needle heatmaps are known by; the default can be read by colour-blind eyes."""
@@ -25,26 +26,32 @@ FAILED: dict[str, Any] = {"facecolor": "white", "edgecolor": ALARM, "hatch": "//
 Array = npt.NDArray[np.float64]
 
 
-def niah_heatmap(
+def heatmap(
     frame: pd.DataFrame,
+    quantity: str | TaskQuantity | None = None,
     *,
     palette: str | Colormap = "cividis",
     values: bool = True,
     intervals: bool = False,
     mean_line: bool = False,
 ) -> Figure:
-    """Draw needle retrieval as a heatmap, one panel per series, all on one scale from 0 to 1.
+    """Draw a quantity as a heatmap of context length and depth, one panel per series, all on one scale.
 
-    `frame` is results with rows of task `niah`. Cells that were not run are grey, cells whose trials all
-    failed are hatched, and a red corner marks a cell with some failed trials. `palette` is a matplotlib
-    colour map or `red-yellow-green`. `values` writes the share found in each cell where there is room,
-    `intervals` adds Wilson's 95 % limits, `mean_line` draws the mean over depths in their place (scale at the right). A
-    dashed line ends the lengths that the checkpoint was trained on.
+    `frame` is results as from `read_results`; `quantity` a name such as "score" (default: the first that is drawn
+    this way). Cells that were not run are grey, cells whose trials all failed are hatched, and a red corner marks a
+    cell with some failed trials. `palette` is a matplotlib colour map or `red-yellow-green`. `values` writes the
+    value in each cell where there is room, `intervals` adds its 95 % limits, `mean_line` draws the mean over depths
+    in their place (scale at the right). A dashed line ends the lengths that the checkpoint was trained on.
     """
     frame = labelled(frame)
-    cells = retrieval_cells(frame)
-    about = series_table(of_task(frame, "niah"))
+    found = find(frame, quantity, "heatmap")
+    digits = found.quantity.digits
+    cells = tables.by_depth(frame, found)
+    if cells["mean"].isna().all() and not (cells["failed"] > 0).any():
+        raise NothingMeasured(f"there is no {found.label} to draw")
+    about = series_table(rows_of(frame, found))
     lengths, depths = sorted(cells["context_length"].unique()), sorted(cells["depth"].unique())
+    scale = _scale(found, cells["mean"])
     figure, grid, room = cell_panels(len(about), lengths, depths)
     colours = RED_YELLOW_GREEN if palette == "red-yellow-green" else colormaps.get_cmap(palette)
     for ax, name, trained in zip(grid, about["series"], about["train_length"], strict=True):
@@ -53,18 +60,18 @@ def niah_heatmap(
             part[column].unstack().reindex(index=depths, columns=lengths).to_numpy("float64")
             for column in ("mean", "low", "high", "failed")
         )
-        mesh = draw_cells(ax, mean, colours, Normalize(0, 1))
+        mesh = draw_cells(ax, mean, colours, scale)
         mark_failures(ax, mean, failed)
         if values and not mean_line:
-            texts = [[f"{value:.2f}"] for value in mean.ravel()]
+            texts = [[f"{value:.{digits}f}"] for value in mean.ravel()]
             if intervals:
                 limits = zip(low.ravel(), high.ravel(), strict=True)
-                texts = [[*text, f"{a:.2f}–{b:.2f}"] for text, (a, b) in zip(texts, limits, strict=True)]
+                texts = [[*text, f"{a:.{digits}f}–{b:.{digits}f}"] for text, (a, b) in zip(texts, limits, strict=True)]
             write_cells(ax, mesh, mean, texts, room)
         title_cells(ax, str(name), about["train_length"], trained, lengths, room)
     if mean_line:
-        _draw_means(grid, retrieval_by_length(frame), about["series"], lengths)
-    figure.colorbar(mesh, ax=grid, label="share of needles found", fraction=0.04, pad=0.02, aspect=20)
+        _draw_means(grid, tables.by_length(frame, found), about["series"], lengths, scale)
+    figure.colorbar(mesh, ax=grid, label=words.axis(found), fraction=0.04, pad=0.02, aspect=20)
     partly = (cells["failed"] > 0) & (cells["n"] > 0)
     shown = {
         "not run": len(cells) < len(lengths) * len(depths) * len(about),
@@ -74,6 +81,14 @@ def niah_heatmap(
     }
     axes.place_legend(figure, [*trained_handles(about["train_length"], lengths), *handles(shown)])
     return figure
+
+
+def _scale(found: TaskQuantity, values: pd.Series) -> Normalize:
+    """One scale for all panels: all that is possible where that is known, else all that was measured."""
+    least, most = found.quantity.between
+    if least is None or most is None:
+        least, most = (float(x) for x in (values.min(), values.max()))
+    return Normalize(least, most if most > least else least + 1)
 
 
 def cell_panels(
@@ -88,7 +103,7 @@ def cell_panels(
     high = max(high, 0.17 * base / len(depths) / -(-count // across))
     figure, grid = axes.panels(count, high * len(depths) + base / 18, across=across, sharex=True, sharey=True)
     axes.label_below(grid, axes.LENGTH if across < 3 else "context length (tokens)")
-    figure.supylabel("needle depth (%)", fontsize=axes.font("axes.labelsize"))
+    figure.supylabel("depth (%)", fontsize=axes.font("axes.labelsize"))
     upright = max(len(axes.tokens(length)) for length in lengths) * 0.62 * axes.font("xtick.labelsize") < wide * 72
     for ax in grid:
         ax.set_xticks(range(len(lengths)), [axes.tokens(length) for length in lengths], rotation=0 if upright else 90)
@@ -182,7 +197,7 @@ def handles(shown: dict[str, bool]) -> list[Any]:
     """The legend of whatever else the cells show: those of the known entries that are wanted."""
     known: dict[str, Any] = {
         "not run": Patch(color=MISSING),
-        "no shared prompt": Patch(color=MISSING),
+        "no shared trial": Patch(color=MISSING),
         "all trials failed": Patch(**FAILED),
         "some trials failed": Line2D([], [], linestyle="", marker=(3, 0, -45), color=ALARM),
         "mean over depths": Line2D([], [], color="black", marker="o"),
@@ -192,13 +207,17 @@ def handles(shown: dict[str, bool]) -> list[Any]:
     return [known[label] for label, wanted in shown.items() if wanted]
 
 
-def _draw_means(grid: list[Axes], table: pd.DataFrame, names: pd.Series, lengths: list[float]) -> None:
+def _draw_means(
+    grid: list[Axes], table: pd.DataFrame, names: pd.Series, lengths: list[float], scale: Normalize
+) -> None:
+    least, most = float(scale.vmin or 0.0), float(scale.vmax or 1.0)
     for ax, name in zip(grid, names, strict=True):
         means = table[table["series"] == name].set_index("context_length")["mean"].reindex(lengths)
         twin = ax.twinx()
         twin.grid(False)
         twin.spines[:].set_visible(False)
-        twin.set(ylim=(-0.03, 1.03), yticks=[0, 0.5, 1])
+        room = 0.03 * (most - least)
+        twin.set(ylim=(least - room, most + room), yticks=[least, (least + most) / 2, most])
         twin.tick_params(length=2)
         twin.plot(range(len(lengths)), means, color="white", linewidth=2.2 * axes.font("lines.linewidth"))
         twin.plot(range(len(lengths)), means, color="black", marker="o")

@@ -12,31 +12,36 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.report import axes, tables
+from ssmax_eval.report.quantities import TaskQuantity, find
 from ssmax_eval.report.series import labelled
 from ssmax_eval.report.statistics import Array
 
 
-def needle_map(frame: pd.DataFrame, *, context_length: int | None = None) -> Figure:
-    """Draw the needle score of every head as a map, layers down and heads across, one panel per series.
+def head_map(
+    frame: pd.DataFrame, quantity: str | TaskQuantity | None = None, *, context_length: int | None = None
+) -> Figure:
+    """Draw a quantity of every head as a map, layers down and heads across, one panel per series.
 
-    `frame` is results with rows of task `key_attention`; scores are means over cells at one `context_length`
-    (tokens), by default over all lengths. All panels share one scale from 0; a ring marks the best head.
+    `frame` is results as from `read_results`; `quantity` a name such as "needle_score" (default: the first that is
+    drawn this way). Values are means over cells at one `context_length` (tokens), by default over all lengths. All
+    panels share one scale from 0; a ring marks the best head.
     """
     frame = labelled(frame)
-    table = tables.needle_by_head(frame, context_length)
-    if table.empty:
-        raise UserError(f"no needle scores at context length {context_length}")
+    found = find(frame, quantity, "head_map")
+    if set(found.quantity.best) != {"layer", "head"}:
+        raise NothingMeasured(f"{found.label} has no layers and heads")
+    table = tables.by_head(frame, found, context_length)
     names = [str(name) for name in table["series"].cat.categories if (table["series"] == name).any()]
     figure, grid, wide = _panels(len(names), int(table["layer"].max()) + 1, int(table["head"].max()) + 1)
-    scale = Normalize(0, max(float(table["mean"].max()), 1e-6))
+    scale = Normalize(min(float(table["mean"].min()), 0.0), max(float(table["mean"].max()), 1e-6))
     for ax, name in zip(grid, names, strict=True):
         part = table[table["series"] == name]
         mesh = _map(ax, part.pivot(index="layer", columns="head", values="mean").to_numpy("float64"), scale)
         ax.plot(part["head"].iloc[0], part["layer"].iloc[0], marker="o", mfc="none", mec="#D55E00", mew=1.2)
         axes.title(ax, name, wide)
-    figure.colorbar(mesh, ax=grid, label="needle score", fraction=0.04, pad=0.02, aspect=20)
+    figure.colorbar(mesh, ax=grid, label=found.label, fraction=0.04, pad=0.02, aspect=20)
     return figure
 
 

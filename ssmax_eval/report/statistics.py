@@ -54,17 +54,24 @@ def student(mean: npt.ArrayLike, deviation: npt.ArrayLike, count: npt.ArrayLike)
     return m - half, m + half
 
 
-def means(units: pd.DataFrame, by: Sequence[str], value: str, *, most: float = np.inf) -> pd.DataFrame:
+def means(
+    units: pd.DataFrame,
+    by: Sequence[str],
+    value: str,
+    *,
+    between: tuple[float | None, float | None] = (None, None),
+) -> pd.DataFrame:
     """Average one column in groups, with Student's interval over the rows of a group.
 
     `units` has one row per independent unit (a document, a cell); NaN values do not count. Returns the
     columns of `by`, then `mean`, `low`, `high` (unit of `value`) and `n`, one row per group, sorted. Limits
-    are cut at 0, below which nothing measured here can be, and at `most`.
+    are cut at the smallest and the largest possible value, where `between` knows them.
     """
     values = units.assign(**{value: units[value].astype("float64")})
     table = values.groupby(list(by), observed=True)[value].agg(["mean", "std", "count"]).reset_index()
     low, high = student(table["mean"], table["std"], table["count"])
-    table["low"], table["high"] = np.maximum(low, 0.0), np.minimum(high, most)
+    least, most = between
+    table["low"], table["high"] = np.clip(low, least, None), np.clip(high, None, most)
     return table.rename(columns={"count": "n"})[[*by, "mean", "low", "high", "n"]]
 
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
-from ssmax_eval.errors import UserError
-from ssmax_eval.report import tables
+from ssmax_eval.errors import NothingMeasured, UserError
+from ssmax_eval.report import tables, words
+from ssmax_eval.report.quantities import TaskQuantity, find, summarised
 from ssmax_eval.report.series import labelled, series_table
 
-RETRIEVAL, LOSS, NEEDLE = "retrieval", "loss", "needle score"
-MEANING = {
-    RETRIEVAL: "Needles found (share of trials, all depths; Wilson 95 %)",
-    LOSS: "Loss over the first tokens (nats per token; 95 % over documents)",
-    NEEDLE: "Needle score of the best head (weight on the needle's digits; 95 % over cells)",
-}
-"""What each measure is, with its unit and its interval."""
-DIGITS = {RETRIEVAL: 2, LOSS: 3, NEEDLE: 3}
 WIDTH = 100
 """Columns of the terminal."""
 
@@ -26,29 +17,25 @@ WIDTH = 100
 def measures(frame: pd.DataFrame) -> pd.DataFrame:
     """Return every headline value, one a row.
 
-    Columns: those of `series_table`, `measure` (a key of `MEANING`), `context_length` (tokens), `mean`,
-    `low`, `high`, `n` and `failed` (trials). Tasks without a finished cell are left out; raises UserError
+    Columns: those of `series_table`, `measure` (the title of a quantity), `context_length` (tokens), `mean`, `low`,
+    `high`, `n` and `failed` (cells). Quantities that no cell tells anything of are left out; raises UserError
     when that leaves nothing.
     """
     frame = labelled(frame)
-    sources: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-        RETRIEVAL: tables.retrieval_by_length,
-        LOSS: tables.loss_by_length,
-        NEEDLE: tables.needle_by_length,
-    }
     parts = []
-    for measure, source in sources.items():
+    for found in summarised(frame):
         try:
-            parts.append(source(frame).assign(measure=measure))
-        except UserError:
+            parts.append(tables.by_length(frame, found).assign(measure=found.label))
+        except NothingMeasured:
             continue
     if not parts:
         raise UserError("there is nothing to report: no cell of these results has been measured successfully")
     about = series_table(frame)
     names = ["measure", "context_length", "mean", "low", "high", "n", "failed"]
-    table = pd.concat(parts, ignore_index=True).reindex(columns=["series", *names])
-    table["context_length"] = table["context_length"].astype("int64")
     # Categories differ in type after concat where a part lacked a series; text merges cleanly.
+    table = pd.concat([part.astype({"series": "str"}) for part in parts], ignore_index=True)
+    table = table.reindex(columns=["series", *names])
+    table["context_length"] = table["context_length"].astype("int64")
     table["series"] = pd.Categorical(table["series"], categories=about["series"].cat.categories, ordered=True)
     return about.merge(table, on="series")
 
@@ -58,14 +45,16 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Columns are a MultiIndex (measure, tokens); a cell reads `0.67 [0.30, 0.90]`, empty where not measured.
     """
+    frame = labelled(frame)
+    digits = {found.label: found.quantity.digits for found in summarised(frame)}
     table = measures(frame)
     table["text"] = [
-        interval(mean, low, high, DIGITS[measure])
+        interval(mean, low, high, digits[measure])
         for measure, mean, low, high in zip(table["measure"], table["mean"], table["low"], table["high"], strict=True)
     ]
     table["text"] += table["failed"].map(lambda failed: f" ({failed:.0f} failed)" if failed > 0 else "")
     wide = table.pivot(index="series", columns=["measure", "context_length"], values="text").fillna("")
-    order = sorted(wide.columns, key=lambda column: (list(MEANING).index(column[0]), column[1]))
+    order = sorted(wide.columns, key=lambda column: (list(digits).index(column[0]), column[1]))
     return wide[order]
 
 
@@ -78,26 +67,27 @@ def interval(mean: float, low: float, high: float, digits: int) -> str:
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def summary_tables(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """Return the summary in pieces for reading: for each measure its name, its meaning and its table.
+def summary_tables(frame: pd.DataFrame) -> list[tuple[TaskQuantity, str, pd.DataFrame]]:
+    """Return the summary in pieces for reading: for each measure its quantity, its meaning and its table.
 
     A table has the column `series` and a column per context length.
     """
+    frame = labelled(frame)
     wide = summary(frame)
     present = wide.columns.get_level_values("measure")
     return [
-        (measure, meaning, _by_tokens(wide[[measure]].droplevel(0, axis=1)))
-        for measure, meaning in MEANING.items()
-        if measure in present
+        (found, words.headline(frame, found), _by_tokens(wide[[found.label]].droplevel(0, axis=1)))
+        for found in summarised(frame)
+        if found.label in present
     ]
 
 
-def perplexity(frame: pd.DataFrame) -> pd.DataFrame:
+def perplexity(frame: pd.DataFrame, quantity: str | TaskQuantity | None = None) -> pd.DataFrame:
     """Return the table of the field: a row per series, a column per context length, perplexity as text.
 
     The exponential of the mean loss over the first tokens, and of its 95 % limits.
     """
-    table = tables.loss_by_length(frame)
+    table = tables.by_length(frame, find(frame, quantity, "perplexity"))
     values = [np.exp(table[name]) for name in ("mean", "low", "high")]
     texts = [interval(mean, low, high, 2) for mean, low, high in zip(*values, strict=True)]
     return _by_tokens(table.assign(text=texts).pivot(index="series", columns="context_length", values="text"))

@@ -1,158 +1,137 @@
 """The numbers of a report: results in, tidy tables out, each value with its interval.
 
-Every table has the column `series` (see `series.labelled`) and, for each value, `mean`, `low` and `high`
-(95 %) and `n`, the number of independent units behind it.
+Every function takes the frame of `read_results` and a quantity: its name, or what `quantities.find` gives, or nothing
+for the first that is shown this way. Every table has the column `series` (see `series.labelled`) and, for each value,
+`mean`, `low` and `high` (95 %) and `n`, the number of independent units behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.report import statistics
-from ssmax_eval.report.series import labelled, measured, of_task
+from ssmax_eval.report.prefixes import of_prefixes
+from ssmax_eval.report.prefixes import prefix_means as prefix_means
+from ssmax_eval.report.quantities import TaskQuantity, beside, find, measured, present, rows_of, units_of
+from ssmax_eval.report.series import labelled
 from ssmax_eval.report.statistics import Scale
 
-UNIT = ["series", "source", "document"]
-"""What one document is: prefixes of the same text are not independent of it."""
-MOST = {"max_weight": 1.0, "first_weight": 1.0, "needle_score": 1.0}
-"""The largest possible value of what is bounded."""
+Wanted = str | TaskQuantity | None
+"""A quantity by its name, or as `quantities.find` gives it; None: the first that is shown this way."""
 
 
-def retrieval_cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return needle retrieval per `series`, `context_length` (tokens) and `depth` (0 start … 1 end).
+def by_length(frame: pd.DataFrame, quantity: Wanted = None, lengths: Sequence[int] | None = None) -> pd.DataFrame:
+    """Return a quantity per `series` and `context_length` (tokens), all depths pooled.
 
-    `mean` is the share of trials in which the number was found, with Wilson's interval over `n` trials;
-    `leading_digits` (share of leading digits) and `logprob` (nats per answer token) are means; `failed`
-    counts trials that broke off, which are no misses and not in `n`.
+    Each unit is averaged first. A share then has Wilson's interval over `n` units, if it is 0 or 1 in each, and a mean
+    Student's; of rows that compete, such as heads, the best of the series counts (see `best_rows`), and its columns are there.
+    `failed` counts cells that broke off, which are no misses and not in `n`. A prefix quantity, such as a loss, is
+    the mean over the first L positions for every L of `lengths` (see `prefix_means`), with `perplexity` where it is
+    in nats.
     """
-    return _retrieval(frame, ["series", "context_length", "depth"])
+    found = find(frame, quantity)
+    if found.quantity.pool == "prefix":
+        return of_prefixes(frame, found, lengths)
+    return _pooled(frame, found, ["series", "context_length"])
 
 
-def retrieval_by_length(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return needle retrieval per `series` and `context_length`, all depths pooled; as `retrieval_cells`."""
-    return _retrieval(frame, ["series", "context_length"])
+def by_depth(frame: pd.DataFrame, quantity: Wanted = None) -> pd.DataFrame:
+    """Return a quantity per `series`, `context_length` (tokens) and `depth` (0 start … 1 end); as `by_length`."""
+    found = find(frame, quantity, "heatmap")
+    if not present(rows_of(frame, found), ["depth"]):
+        raise NothingMeasured(f"{found.label} has no depths")
+    return _pooled(frame, found, ["series", "context_length", "depth"])
 
 
-def _retrieval(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    rows = of_task(frame, "niah")
-    ok = rows["status"] == "ok"
-    # Failed trials carry no score, so they make a group with n = 0 rather than vanish.
-    table = statistics.proportions(rows.assign(score=rows["score"].where(ok)), by, "score")
-    others = rows.assign(failed=~ok).groupby(by, observed=True)
-    columns = {name: (name, "mean") for name in ("leading_digits", "logprob") if name in rows}
-    return table.merge(others.agg(**columns, failed=("failed", "sum")).reset_index(), on=by)
+def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str]) -> pd.DataFrame:
+    everything, name = rows_of(frame, found), found.quantity.name
+    ok = everything["status"] == "ok"
+    chosen = best_rows(frame, found) if ok.any() else everything[ok]
+    values = statistics.unit_means(chosen, list(dict.fromkeys([*by, *units_of(everything, found)])), name)
+    if found.quantity.pool == "share" and values[name].isin([0.0, 1.0]).all():
+        table = statistics.proportions(values, by, name)
+    else:
+        table = statistics.means(values, by, name, between=found.quantity.between)
+    # Failed cells carry no value, so they make a group with n = 0 rather than vanish.
+    cells = everything.assign(failed=~ok).groupby(by, observed=True)
+    columns = {other: (other, "mean") for other in beside(frame, found)}
+    table = table.merge(cells.agg(**columns, failed=("failed", "sum")).reset_index(), on=by, how="right")
+    table = table.assign(n=table["n"].fillna(0).astype("int64")).sort_values(by, ignore_index=True)
+    heads = present(chosen, list(found.quantity.best))
+    if heads:
+        table = table.merge(chosen.drop_duplicates("series")[["series", *heads]].astype(dict.fromkeys(heads, "int64")))
+    return table
 
 
-def loss_by_position(frame: pd.DataFrame, *, bins: int = 64, scale: Scale = "log") -> pd.DataFrame:
-    """Return the loss (nats) per `series` and `position` (tokens): `mean`, `low`, `high`, `n` documents.
+def by_position(
+    frame: pd.DataFrame,
+    quantity: Wanted = None,
+    *,
+    by: Sequence[str] = (),
+    bins: int | None = None,
+    scale: Scale = "log",
+) -> pd.DataFrame:
+    """Return a quantity per `series` and `position` (tokens): `mean`, `low`, `high`, `n` units.
 
-    Smoothing: positions are cut into `bins` bins, evenly spaced on the given scale; each document is
-    averaged within a bin first, and mean and Student's interval are over documents.
+    Smoothing: positions are cut into `bins` bins (default: 64 for a prefix quantity, else 24), evenly spaced on the
+    given scale; each unit is averaged within a bin first, and mean and Student's interval are over units. A unit of
+    a prefix quantity is a document, at whatever length it was run; of any other it is a cell, and what a cell holds
+    at a position, such as layers and heads, is averaged, unless `by` names it.
     """
-    rows = measured(frame, "loss")
-    edges = statistics.bin_edges(int(rows["position"].max()), bins, scale)
-    rows = rows.assign(position=statistics.in_bins(rows["position"], edges, scale))
-    units = statistics.unit_means(rows, [*_present(rows, UNIT), "position"], "nll")
-    return statistics.means(units, ["series", "position"], "nll")
+    found = find(frame, quantity, "by_position")
+    name, prefix = found.quantity.name, found.quantity.pool == "prefix"
+    rows = measured(frame, found)
+    if not present(rows, ["position"]):
+        raise NothingMeasured(f"{found.label} has no positions")
+    rows = rows[rows["position"].notna()]
+    # Bins begin at 1: rows of attention are counted from 0, predicted tokens from 1.
+    first = 1 if not prefix or rows["position"].min() < 1 else 0
+    edges = statistics.bin_edges(int(rows["position"].max()) + first, bins or (64 if prefix else 24), scale)
+    rows = rows.assign(position=statistics.in_bins(rows["position"] + first, edges, scale))
+    cell = [] if prefix else ["context_length"]
+    unit = ["series", *by, *cell, *units_of(rows, found), "position"]
+    units = statistics.unit_means(rows, list(dict.fromkeys(unit)), name)
+    return statistics.means(units, ["series", *by, "position"], name, between=found.quantity.between)
 
 
-def document_losses(frame: pd.DataFrame, lengths: Sequence[int] | None = None) -> pd.DataFrame:
-    """Return the mean loss (`nll`, nats) over the first L tokens of each document that has as many.
+def by_head(frame: pd.DataFrame, quantity: Wanted = None, context_length: int | None = None) -> pd.DataFrame:
+    """Return a quantity per `series` and each of the rows that compete (`layer` and `head`), best first.
 
-    One row per `series`, `source`, `document` and `context_length` L. `lengths` are the wanted L (default:
-    powers of two from 128, and the lengths that were run where they are few). A document that was run at
-    several lengths gives each L from the shortest that reaches it, so a model whose loss depends on the
-    length it is run at gets its own. Raises UserError if no document is long enough.
+    `n` counts cells. `context_length` (tokens) keeps one length; by default all lengths are averaged. Raises UserError
+    for a length that was not measured.
     """
-    rows = measured(frame, "loss")
-    unit = _present(rows, UNIT)
-    key = [*unit, "context_length"]
-    rows = rows[[*key, "position", "nll"]].astype({"nll": "float64"})
-    wanted = np.unique(np.asarray(_lengths(rows["context_length"]) if lengths is None else lengths, np.int64))
-    # One pass: sums between one wanted length and the next, then added up along the lengths.
-    stretch = np.searchsorted(wanted, rows["position"].to_numpy(), side="right")
-    parts = rows.groupby([*key, stretch], observed=True, dropna=False)["nll"].agg(["sum", "count"])
-    total, count = (parts[x].unstack().reindex(columns=range(len(wanted))).fillna(0).cumsum(axis=1) for x in parts)
-    means = (total / count).where(count == wanted - 1).set_axis(wanted, axis="columns")
-    table = means.melt(var_name="length", value_name="nll", ignore_index=False).dropna().reset_index()
-    table = table.sort_values([*unit, "length", "context_length"]).drop_duplicates([*unit, "length"])
-    if table.empty:
-        longest = rows["context_length"].max()
-        raise UserError(f"no document has {wanted[0]:,} measured tokens; the longest has {longest:,.0f}")
-    return table.drop(columns="context_length").rename(columns={"length": "context_length"}).reset_index(drop=True)
-
-
-def _lengths(run_at: pd.Series) -> list[int]:
-    longest, few = int(run_at.max()), run_at.unique() if run_at.nunique() <= 6 else [run_at.max()]
-    return sorted({*(2**k for k in range(7, longest.bit_length())), *map(int, few)})
-
-
-def loss_by_length(frame: pd.DataFrame, lengths: Sequence[int] | None = None) -> pd.DataFrame:
-    """Return the mean loss over the first L tokens per `series` and `context_length` L, over documents.
-
-    `mean`, `low`, `high` in nats per token (Student's interval over `n` documents) and `perplexity`, the
-    exponential of `mean`. `lengths` as in `document_losses`.
-    """
-    table = statistics.means(document_losses(frame, lengths), ["series", "context_length"], "nll")
-    return table.assign(perplexity=np.exp(table["mean"]))
-
-
-def needle_scores(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `key_attention` that predict the first digit of the answer.
-
-    There `needle_score` is what the name says: the weight that this row puts on the digits of the needle.
-    """
-    rows = measured(frame, "key_attention")
-    return rows[rows["position"] == rows["answer_position"]]
-
-
-def needle_by_head(frame: pd.DataFrame, context_length: int | None = None) -> pd.DataFrame:
-    """Return the needle score per `series`, `layer` and `head`, best first, over `n` cells.
-
-    `context_length` (tokens) keeps one length; by default all lengths are averaged.
-    """
-    rows = needle_scores(frame)
+    found = find(frame, quantity, "by_head")
+    rows = measured(frame, found)
     if context_length is not None:
         rows = rows[rows["context_length"] == context_length]
-    table = statistics.means(rows, ["series", "layer", "head"], "needle_score", most=1.0)
-    table = table.astype({"layer": "int64", "head": "int64"})
-    return table.sort_values(["series", "mean"], ascending=[True, False], ignore_index=True)
+        if rows.empty:
+            raise UserError(f"no {found.label} at context length {context_length}")
+    heads = present(rows, list(found.quantity.best))
+    if not heads:
+        raise NothingMeasured(f"{found.label} has no {' and '.join(found.quantity.best) or 'layer and head'}")
+    cell = [*dict.fromkeys(["context_length", *units_of(rows, found)])]
+    units = statistics.unit_means(rows, ["series", *heads, *cell], found.quantity.name)
+    table = statistics.means(units, ["series", *heads], found.quantity.name, between=found.quantity.between)
+    table = table.astype(dict.fromkeys(heads, "int64"))
+    order = [True, found.quantity.better == "lower"]
+    return table.sort_values(["series", "mean"], ascending=order, ignore_index=True)
 
 
-def best_heads(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `needle_scores` of each series' best head: highest mean over all its cells."""
-    best = needle_by_head(frame).drop_duplicates("series")[["series", "layer", "head"]]
-    return needle_scores(frame).merge(best, on=["series", "layer", "head"])
+def best_rows(frame: pd.DataFrame, quantity: Wanted = None) -> pd.DataFrame:
+    """Return the rows of a quantity; of rows that compete, those of the series' best: best mean over all its cells.
 
-
-def needle_by_length(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the needle score of the best head per `series` and `context_length`, with `layer` and `head`.
-
-    The head is chosen once per series (see `best_heads`), so lengths are compared on the same head.
+    The best head is chosen once per series, so lengths are compared on the same head.
     """
-    return statistics.means(best_heads(frame), ["series", "layer", "head", "context_length"], "needle_score", most=1.0)
-
-
-def attention_by_position(frame: pd.DataFrame, value: str, *, by: Sequence[str] = (), bins: int = 24) -> pd.DataFrame:
-    """Return one property of the attention weights per `series` and `position` (0-based row, tokens).
-
-    `value` is `max_weight`, `entropy` (nats), `effective_keys`, `first_weight` or `needle_score`. Rows are
-    averaged over heads (and over layers, unless `by` names `layer`) within a cell and one of `bins` log
-    bins; mean and interval are over cells. The row that answers looks at the needle as no other does, and is
-    left out where there are others.
-    """
-    rows = measured(frame, "key_attention")
-    ordinary = rows[rows["position"] != rows["answer_position"]]
-    rows = ordinary if len(ordinary) else rows
-    edges = statistics.bin_edges(int(rows["position"].max()) + 1, bins, "log")
-    rows = rows.assign(position=statistics.in_bins(rows["position"] + 1, edges, "log"))
-    unit = ["series", *by, "context_length", *_present(rows, ["depth", "trial"]), "position"]
-    units = statistics.unit_means(rows, unit, value)
-    return statistics.means(units, ["series", *by, "position"], value, most=MOST.get(value, np.inf))
+    found = find(frame, quantity, "by_head")
+    rows = measured(frame, found)
+    heads = present(rows, list(found.quantity.best))
+    if not heads:
+        return rows
+    best = by_head(frame, found).drop_duplicates("series")[["series", *heads]]
+    return rows.merge(best, on=["series", *heads])
 
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:
@@ -162,7 +141,3 @@ def failures(frame: pd.DataFrame) -> pd.DataFrame:
     errors = failed["error"].astype("object").where(failed["error"].notna(), "unknown")
     table = failed.assign(error=errors).groupby(["series", "task"], observed=True)["error"]
     return table.agg(failed="count", error=lambda texts: texts.mode().iloc[0]).reset_index()
-
-
-def _present(rows: pd.DataFrame, names: list[str]) -> list[str]:
-    return [name for name in names if name in rows]

@@ -38,8 +38,8 @@ def write_report(
     """Write the report of these results into `directory` and return the files, the pages first.
 
     `frame` is results as from `read_results`; `style` is `single`, `double` or `slides`; `baseline` is the
-    series that the others are compared with; `provenance` holds what is on record for each run name. Writes
-    `report.html` (self-contained), `report.md`, `model-index.yaml`, `figures/*.png` and `*.pdf`, and
+    series or attention that the others are compared with; `provenance` holds what is on record for each run name.
+    Writes `report.html` (self-contained), `report.md`, `model-index.yaml`, `figures/*.png` and `*.pdf`, and
     `tables/*.csv`, with `*.tex` for those meant to be read and `*.parquet` where pyarrow is installed. Each
     file appears under its name only when it is complete. Raises UserError when there is nothing to report or
     the directory cannot be written.

@@ -10,13 +10,16 @@ from torch import Tensor
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Quantity
 from ssmax_eval.model import Question
-from ssmax_eval.tasks.niah import NeedleTask, scored
+from ssmax_eval.tasks.niah import PROMPT, NeedleTask, scored
 from ssmax_eval.tasks.prompts import Prompt
 
 if TYPE_CHECKING:
     from ssmax_eval.model import Answer, Model
 
 STATISTICS = ("needle_score", "max_weight", "entropy", "first_weight")
+ANSWERING = ("position", "answer_position")
+"""Columns that agree in the row that predicts the first digit of the answer."""
+SECTION = "Attention on the needle"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +33,19 @@ class KeyAttention(NeedleTask):
     kind = "key_attention"
     about = "needle score by layer and head, and attention fading by position"
     quantities = (
-        Quantity("needle_score", "needle score", "attention weight", "higher", units=("depth", "trial"),
-                 where=("position", "answer_position"), views=("by_head", "head_map", "by_outcome", "by_length")),
-        Quantity("max_weight", "largest weight", "attention weight", units=("depth", "trial"), views=("fading",)),
-        Quantity("entropy", "entropy of the weights", "nats", units=("depth", "trial"), views=("fading",)),
-        Quantity("effective_keys", "effective number of keys", "keys", units=("depth", "trial"), views=("fading",)),
-        Quantity("first_weight", "weight on the first token", "attention weight", units=("depth", "trial"),
-                 views=("fading",)),
+        Quantity("needle_score", "needle score", "attention weight", "higher", units=("depth", "trial"), same=PROMPT,
+                 views=("by_head", "by_length", "by_outcome", "head_map"), where=ANSWERING, best=("layer", "head"),
+                 between=(0.0, 1.0), section=SECTION,
+                 about="The needle score is the weight that the row predicting the answer puts on the digits of the "
+                       "needle."),
+        Quantity("max_weight", "largest weight", units=("depth", "trial"), views=("fading",), outside=ANSWERING,
+                 between=(0.0, 1.0), section=SECTION),
+        Quantity("entropy", "entropy", "nats", units=("depth", "trial"), views=("fading",), outside=ANSWERING,
+                 between=(0.0, None), section=SECTION),
+        Quantity("effective_keys", "effective number of keys", units=("depth", "trial"), log=True,
+                 views=("fading", "fading_by_layer"), outside=ANSWERING, between=(0.0, None), section=SECTION),
+        Quantity("first_weight", "weight on the first token", units=("depth", "trial"), views=("fading",),
+                 outside=ANSWERING, between=(0.0, 1.0), section=SECTION),
     )  # fmt: skip
 
     probed_rows: int = 6

@@ -24,7 +24,8 @@ class Loss(Task):
     version = 2  # 1: losses of OPT and Whisper models were computed from blank tokens
     quantities = (
         Quantity("nll", "loss", "nats per token", "lower", pool="prefix", units=("source", "document"),
-                 same=("source", "document"), views=("by_position", "by_length", "perplexity")),
+                 same=("source", "document"), views=("by_position", "by_length", "perplexity"), between=(0.0, None),
+                 section="Loss", about="How well each token is predicted from all before it. Lower is better."),
     )  # fmt: skip
 
     documents: int = grid(4)

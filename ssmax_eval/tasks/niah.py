@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ssmax_eval.model import Answer, Model
 
 SCORINGS = ("teacher_forced", "generate")
+PROMPT = ("expected", "actual_length", "prompt")
+"""Columns that agree where two series saw the same prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +30,14 @@ class NeedleTask(Task):
 
     quantities: ClassVar[tuple[Quantity, ...]] = (
         Quantity(
-            "score", "needles found", "share", "higher", pool="share", units=("depth", "trial"),
-            same=("expected", "actual_length", "prompt"), views=("heatmap", "by_length"), digits=2,
+            "score", "needles found", "share", "higher", pool="share", units=("depth", "trial"), same=PROMPT,
+            views=("heatmap", "by_length"), between=(0.0, 1.0), digits=2, section="Needle in a haystack",
+            about="A number is hidden in a long text at a given depth, and the model is asked for it at the end.",
         ),
-        Quantity("leading_digits", "leading digits right", "share", "higher", units=("depth", "trial"), views=()),
+        Quantity("leading_digits", "leading digits right", "share", "higher", units=("depth", "trial"), same=PROMPT,
+                 views=(), between=(0.0, 1.0)),
         Quantity("logprob", "log-probability of the answer", "nats per token", "higher", units=("depth", "trial"),
-                 views=()),
+                 same=PROMPT, views=(), between=(None, 0.0)),
     )  # fmt: skip
 
     depths: tuple[float, ...] = grid((0.0, 0.25, 0.5, 0.75, 1.0))

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from ssmax_eval.tasks import TASKS
+
+QUANTITIES = {kind: [quantity.to_json() for quantity in task.quantities] for kind, task in TASKS.items()}
+"""What the tasks declare, as `read_results` puts it on a frame."""
 ATTENTIONS = ("softmax", "ssmax:s=0.12482")
 
 
@@ -22,6 +30,19 @@ def run(task: str, attention: str = "softmax", checkpoint: str = "smollm2-135m",
     return {"run": "-".join(map(str, about.values())), **about}
 
 
+def declaring(make: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
+    """Put the declarations on the frames that a function makes."""
+
+    @wraps(make)
+    def made(*arguments: Any, **options: Any) -> pd.DataFrame:
+        frame = make(*arguments, **options)
+        frame.attrs["quantities"] = QUANTITIES
+        return frame
+
+    return made
+
+
+@declaring
 def niah(
     attention: str = "softmax",
     lengths: tuple[int, ...] = (512, 1024, 2048, 4096, 8192),
@@ -55,6 +76,7 @@ def fail(rows: pd.DataFrame, where: pd.Series, error: str = "out of memory") -> 
     return rows
 
 
+@declaring
 def loss(
     attention: str = "softmax", length: int = 4096, documents: int = 5, rise: float = 1.0, **others: object
 ) -> pd.DataFrame:
@@ -77,6 +99,7 @@ def loss(
     return rows.assign(context_length=length, status="ok", error=pd.NA, seconds=9.0, **run("loss", attention, **others))
 
 
+@declaring
 def key_attention(
     attention: str = "softmax",
     lengths: tuple[int, ...] = (512, 2048, 8192),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import effective
 from tests.report import examples
 
@@ -86,5 +86,5 @@ def test_headline_says_when_the_truth_may_lie_beyond() -> None:
 
 
 def test_attention_alone_has_no_effective_length() -> None:
-    with pytest.raises(UserError, match="'niah' or 'loss'"):
+    with pytest.raises(NothingMeasured, match="a share of which more is better, or a loss in nats"):
         effective.effective_lengths(examples.key_attention(lengths=(64,)))

@@ -10,24 +10,38 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.report import plots
 from ssmax_eval.report.heads import OUTCOMES
 from ssmax_eval.report.series import labelled
 from tests.report import examples
 
 LONG = "some-organisation/a-checkpoint-with-a-very-long-name-that-nobody-would-shorten-v2.1-instruct"
+
+
+def scores(frame: pd.DataFrame) -> Figure:
+    return plots.by_length(frame, "score")
+
+
+def losses(frame: pd.DataFrame) -> Figure:
+    return plots.by_length(frame, "nll")
+
+
+def needle_scores(frame: pd.DataFrame) -> Figure:
+    return plots.by_length(frame, "needle_score")
+
+
 FIGURES = [
-    plots.niah_heatmap,
-    plots.needle_by_outcome,
-    plots.needle_map,
-    plots.attention_fading_by_layer,
-    plots.retrieval_by_length,
-    plots.loss_by_position,
-    plots.loss_by_length,
-    plots.needle_by_length,
-    plots.needle_by_head,
-    plots.attention_fading,
+    plots.heatmap,
+    plots.by_outcome,
+    plots.head_map,
+    plots.fading_by_layer,
+    scores,
+    plots.by_position,
+    losses,
+    needle_scores,
+    plots.by_head,
+    plots.fading,
 ]
 SITUATIONS: dict[str, Callable[[], pd.DataFrame]] = {
     "one length, one depth, one trial": lambda: pd.concat(
@@ -60,7 +74,7 @@ def frames() -> dict[str, pd.DataFrame]:
     ("draw", "situation"),
     [
         *((draw, "one length, one depth, one trial") for draw in FIGURES),
-        *((draw, "nine long names") for draw in (plots.niah_heatmap, plots.loss_by_position, plots.needle_by_outcome)),
+        *((draw, "nine long names") for draw in (plots.heatmap, plots.by_position, plots.by_outcome)),
     ],
 )
 def test_figures_draw_and_nothing_sticks_out(
@@ -83,7 +97,7 @@ def panel(figure: Figure, number: int = 0) -> Axes:
 
 
 def test_heatmap_puts_depth_0_on_top_on_one_scale_from_0_to_1() -> None:
-    figure = plots.niah_heatmap(examples.everything())
+    figure = plots.heatmap(examples.everything())
     for ax in figure.axes[:2]:
         bottom, top = ax.get_ylim()
         assert bottom > top
@@ -92,7 +106,7 @@ def test_heatmap_puts_depth_0_on_top_on_one_scale_from_0_to_1() -> None:
 
 
 def test_heatmap_tells_missing_from_failed_and_from_zero() -> None:
-    figure = plots.niah_heatmap(examples.everything())
+    figure = plots.heatmap(examples.everything())
     hatched = [patch for patch in panel(figure).patches if isinstance(patch, Rectangle) and patch.get_hatch()]
     assert [(patch.get_x(), patch.get_y()) for patch in hatched] == [(3.5, 1.5)]
     corners = [patch for patch in panel(figure).patches if isinstance(patch, Polygon)]
@@ -106,24 +120,24 @@ def test_heatmap_tells_missing_from_failed_and_from_zero() -> None:
 
 
 def test_heatmap_marks_the_training_length_between_columns() -> None:
-    ax = panel(plots.niah_heatmap(examples.niah()))
+    ax = panel(plots.heatmap(examples.niah()))
     assert {tuple(map(float, line.get_xdata())) for line in ax.lines} == {(2.5, 2.5)}
-    assert not panel(plots.niah_heatmap(examples.niah(lengths=(512, 2048)))).lines
+    assert not panel(plots.heatmap(examples.niah(lengths=(512, 2048)))).lines
 
 
 def test_heatmap_options() -> None:
     rows = examples.niah(lengths=(512, 4096), trials=5)
-    figure = plots.niah_heatmap(rows, palette="red-yellow-green", intervals=True)
+    figure = plots.heatmap(rows, palette="red-yellow-green", intervals=True)
     assert panel(figure).collections[0].get_cmap().name == "red-yellow-green"
     assert "0.57–1.00" in [text.get_text() for text in panel(figure).texts]
-    with_line = plots.niah_heatmap(rows, mean_line=True)
+    with_line = plots.heatmap(rows, mean_line=True)
     assert panel(with_line, 1).lines[-1].get_ydata()[0] == 1.0
     assert not panel(with_line).texts
-    assert not panel(plots.niah_heatmap(rows, values=False)).texts
+    assert not panel(plots.heatmap(rows, values=False)).texts
 
 
 def test_curves_mark_the_training_length_and_name_units() -> None:
-    ax = panel(plots.loss_by_position(examples.loss(), scale="linear"))
+    ax = panel(plots.by_position(examples.loss(), scale="linear"))
     assert "nats" in ax.get_ylabel()
     assert "tokens" in ax.get_xlabel()
     assert [2048, 2048] in [list(line.get_xdata()) for line in ax.lines]
@@ -132,7 +146,7 @@ def test_curves_mark_the_training_length_and_name_units() -> None:
 
 def test_heads_are_sorted_and_cut_at_the_common_length() -> None:
     frame = pd.concat([examples.key_attention(), examples.key_attention("lssa", lengths=(512,))])
-    ax = panel(plots.needle_by_head(frame, top=5))
+    ax = panel(plots.by_head(frame, top=5))
     assert "(5 of 24; context 512 tokens)" in ax.get_xlabel()
     heights = list(ax.lines[0].get_ydata())
     assert len(heights) == 5
@@ -140,31 +154,35 @@ def test_heads_are_sorted_and_cut_at_the_common_length() -> None:
 
 
 def test_a_figure_without_its_task_is_refused() -> None:
-    with pytest.raises(UserError, match="no rows of task 'loss'"):
-        plots.loss_by_length(examples.niah())
+    with pytest.raises(
+        UserError, match="unknown quantity 'nll'; the tasks niah measure leading_digits, logprob, score"
+    ):
+        plots.by_length(examples.niah(), "nll")
+    with pytest.raises(NothingMeasured, match="none of the tasks niah measures anything that is drawn as 'by_head'"):
+        plots.by_head(examples.niah())
 
 
 def test_panels_say_the_training_length_where_it_differs() -> None:
     frame = pd.concat([examples.niah(), examples.niah(checkpoint="b", train_length=1024)])
-    figure = plots.niah_heatmap(frame)
+    figure = plots.heatmap(frame)
     assert "trained at 1K" in panel(figure, 1).get_title(loc="left").replace("\n", " ")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["training length"]
 
 
 def test_outcomes_are_told_by_marker_as_well_as_colour() -> None:
-    figure = plots.needle_by_outcome(examples.everything())
+    figure = plots.by_outcome(examples.everything())
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(OUTCOMES)
     drawn = [len(points.get_offsets()) for points in panel(figure).collections]
     assert drawn == [6, 6, 6]
 
 
 def test_maps_have_layers_down_and_ring_the_best_head() -> None:
-    ax = panel(plots.needle_map(examples.key_attention()))
+    ax = panel(plots.head_map(examples.key_attention()))
     assert (ax.lines[0].get_xdata()[0], ax.lines[0].get_ydata()[0]) == (1, 5)
     bottom, top = ax.get_ylim()
     assert bottom > top
-    with pytest.raises(UserError, match="no needle scores at context length 7"):
-        plots.needle_map(examples.key_attention(lengths=(64,)), context_length=7)
+    with pytest.raises(UserError, match="no needle score at context length 7"):
+        plots.head_map(examples.key_attention(lengths=(64,)), context_length=7)
 
 
 def test_learned_s_takes_layers_by_heads_and_leaves_gaps_grey() -> None:
@@ -177,13 +195,13 @@ def test_learned_s_takes_layers_by_heads_and_leaves_gaps_grey() -> None:
 
 
 def test_an_unknown_property_of_attention_is_refused() -> None:
-    with pytest.raises(UserError, match="unknown property 'entropie' of attention weights; known: max_weight"):
-        plots.attention_fading_by_layer(examples.key_attention(lengths=(64,)), "entropie")
+    with pytest.raises(UserError, match="unknown quantity 'entropie'; the tasks key_attention measure effective_keys"):
+        plots.fading_by_layer(examples.key_attention(lengths=(64,)), "entropie")
 
 
 def test_panels_with_one_scale_cut_nothing_off() -> None:
     frame = pd.concat([examples.key_attention(fade=0.9), examples.key_attention("ssmax:s=1", fade=0.1)])
-    for draw in (plots.attention_fading, lambda rows: plots.attention_fading_by_layer(rows, "max_weight")):
+    for draw in (plots.fading, lambda rows: plots.fading_by_layer(rows, "max_weight")):
         for ax in draw(frame).axes:
             curves = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) > 2]
             assert not curves or np.max(curves) <= ax.get_ylim()[1]
@@ -195,7 +213,7 @@ def test_an_outcome_can_ask_for_more_than_one_digit() -> None:
     def partly(figure: Figure) -> int:
         return len(figure.axes[0].collections[1].get_offsets())
 
-    assert partly(plots.needle_by_outcome(frame)) == 2
-    asked = plots.needle_by_outcome(frame, part=0.5, partly="half of the digits right")
+    assert partly(plots.by_outcome(frame)) == 2
+    asked = plots.by_outcome(frame, part=0.5, partly="half of the digits right")
     assert partly(asked) == 0
     assert "half of the digits right" in [text.get_text() for text in asked.legends[0].get_texts()]

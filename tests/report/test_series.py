@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from ssmax_eval.errors import UserError
-from ssmax_eval.report.series import labelled, looks, measured, of_task, series_table
+from ssmax_eval.errors import NothingMeasured, UserError
+from ssmax_eval.report.quantities import find, measured, rows_of
+from ssmax_eval.report.series import labelled, looks, series_table
 from tests.report import examples
 
 
@@ -72,7 +73,8 @@ def test_what_is_no_result_is_refused(frame: pd.DataFrame, says: str) -> None:
 
 def test_a_missing_task_and_an_all_failed_task_are_refused() -> None:
     rows = examples.niah()
-    with pytest.raises(UserError, match="they hold niah"):
-        of_task(rows, "loss")
-    with pytest.raises(UserError, match="every cell of task 'niah' failed"):
-        measured(examples.fail(rows, rows["trial"] >= 0), "niah")
+    loss = find(examples.loss(length=40), "nll")
+    with pytest.raises(NothingMeasured, match="loss was not measured; these results hold niah"):
+        rows_of(rows, loss)
+    with pytest.raises(NothingMeasured, match="every cell of niah failed"):
+        measured(examples.fail(rows, rows["trial"] >= 0), find(rows, "score"))

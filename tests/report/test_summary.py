@@ -11,14 +11,14 @@ from tests.report import examples
 def test_summary_has_a_row_a_series_and_a_column_a_length() -> None:
     table = summary(examples.everything())
     assert list(table.index) == list(examples.ATTENTIONS)
-    assert ("retrieval", 512) in table.columns
-    assert table.loc["softmax", ("retrieval", 512)] == "1.00 [0.80, 1.00]"
-    assert table.loc["softmax", ("retrieval", 8192)].endswith("(3 failed)")
+    assert ("needles found", 512) in table.columns
+    assert table.loc["softmax", ("needles found", 512)] == "1.00 [0.80, 1.00]"
+    assert table.loc["softmax", ("needles found", 8192)].endswith("(3 failed)")
 
 
 def test_measures_are_numbers_with_what_was_run() -> None:
     table = measures(examples.everything())
-    assert set(table["measure"]) == {"retrieval", "loss", "needle score"}
+    assert set(table["measure"]) == {"needles found", "loss", "needle score"}
     assert table[["mean", "low", "high"]].dtypes.eq("float64").all()
     assert (table["train_length"] == 2048).all()
 
@@ -39,7 +39,7 @@ def test_a_series_without_a_task_has_blanks_not_errors() -> None:
 
 
 def test_nothing_measured_is_refused() -> None:
-    rows = examples.niah().drop(columns="score").assign(score=float("nan"), task="niche")
+    rows = examples.niah().assign(score=float("nan"), leading_digits=float("nan"), logprob=None, task="niche")
     with pytest.raises(UserError, match="no cell"):
         measures(rows)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import statistics, tables
+from ssmax_eval.report.quantities import find, measured
 from tests.report import examples
 
 
@@ -23,7 +24,9 @@ def documents(nll: dict[tuple[str, int], list[float]], **others: object) -> pd.D
         )
         for (s, d), x in nll.items()
     ]
-    return pd.concat(parts, ignore_index=True).assign(status="ok", error=pd.NA, **examples.run("loss", **others))
+    frame = pd.concat(parts, ignore_index=True).assign(status="ok", error=pd.NA, **examples.run("loss", **others))
+    frame.attrs["quantities"] = examples.QUANTITIES
+    return frame
 
 
 def test_retrieval_counts_failures_apart() -> None:
@@ -31,35 +34,35 @@ def test_retrieval_counts_failures_apart() -> None:
     rows["score"] = [1.0, 0, 1, 1, 0, 0, 0, 1]
     rows = examples.fail(rows, (rows["depth"] == 0) & (rows["trial"] == 1))
     rows = examples.fail(rows, rows["depth"] == 0.5)
-    cells = tables.retrieval_cells(rows).set_index("depth")
+    cells = tables.by_depth(rows).set_index("depth")
     assert cells.loc[0, ["mean", "n", "failed"]].tolist() == [1.0, 3, 1]
     assert cells.loc[0, ["low", "high"]].tolist() == pytest.approx([float(x) for x in statistics.wilson(3, 3)])
     assert cells.loc[0.5, ["n", "failed"]].tolist() == [0, 4]
     assert cells.loc[0.5, ["mean", "low", "high"]].isna().all()
-    pooled = tables.retrieval_by_length(rows)
+    pooled = tables.by_length(rows, "score")
     assert pooled[["mean", "n", "failed"]].values.tolist() == [[1.0, 3, 5]]
 
 
 def test_loss_by_position_averages_a_document_before_the_documents() -> None:
     frame = documents({("a", 0): [1.0, 2, 3, 4], ("b", 1): [5.0, 6, 7, 8]})
-    table = tables.loss_by_position(frame, bins=2, scale="linear")
+    table = tables.by_position(frame, bins=2, scale="linear")
     assert table["position"].tolist() == [1.5, 3.5] or table["position"].tolist() == [1.0, 3.0]
     assert table["n"].tolist() == [2, 2]
     assert (table["high"] > table["mean"]).all()
-    fine = tables.loss_by_position(frame, bins=100)
+    fine = tables.by_position(frame, bins=100)
     assert fine["mean"].tolist() == [3, 4, 5, 6]
 
 
 def test_prefixes_of_one_text_are_one_document() -> None:
     whole, prefix = documents({("a", 0): [1.0, 3, 5, 7]}), documents({("a", 0): [2.0, 4]})
-    table = tables.loss_by_position(pd.concat([whole, prefix]), bins=100)
+    table = tables.by_position(pd.concat([whole, prefix]), bins=100)
     assert table["n"].tolist() == [1, 1, 1, 1]
     assert table["mean"].tolist() == [1.5, 3.5, 5, 7]
 
 
 def test_loss_by_length_is_the_mean_over_the_first_tokens() -> None:
     frame = documents({("a", 0): [1.0, 2, 3, 4, 5, 6, 7], ("b", 1): [3.0, 4, 5, 6, 7, 8, 9]})
-    table = tables.loss_by_length(frame, [2, 4, 8]).set_index("context_length")
+    table = tables.by_length(frame, lengths=[2, 4, 8]).set_index("context_length")
     assert table["mean"].to_dict() == {2: 2.0, 4: 3.0, 8: 5.0}
     assert table["perplexity"][8] == pytest.approx(np.exp(5))
     assert table["high"][4] == pytest.approx(3 + statistics.student(0, 2**0.5, 2)[1])
@@ -69,7 +72,7 @@ def test_loss_by_length_is_the_mean_over_the_first_tokens() -> None:
 def test_each_length_reads_the_shortest_run_that_reaches_it_in_every_series() -> None:
     short, long = documents({("a", 0): [9.0] * 3}), documents({("a", 0): [1.0] * 7})
     other = documents({("a", 0): [2.0] * 7}, rope="theta x50")
-    table = tables.loss_by_length(pd.concat([short, long, other]), [2, 4, 8])
+    table = tables.by_length(pd.concat([short, long, other]), lengths=[2, 4, 8])
     assert table[table["series"] == "softmax"]["mean"].tolist() == [9, 9, 1]
     assert table[table["series"] == "softmax · theta x50"]["mean"].tolist() == [2, 2, 2]
 
@@ -77,35 +80,35 @@ def test_each_length_reads_the_shortest_run_that_reaches_it_in_every_series() ->
 def test_a_document_with_a_gap_does_not_count() -> None:
     frame = documents({("a", 0): [1.0, 2, 3], ("b", 1): [1.0, 2, 3]})
     frame = frame[(frame["source"] != "b") | (frame["position"] != 2)]
-    assert tables.loss_by_length(frame, [2, 4])["n"].tolist() == [2, 1]
-    with pytest.raises(UserError, match="no document has 8 measured tokens; the longest has 4"):
-        tables.loss_by_length(frame, [8])
+    assert tables.by_length(frame, lengths=[2, 4])["n"].tolist() == [2, 1]
+    with pytest.raises(NothingMeasured, match="no document has 8 measured tokens; the longest has 4"):
+        tables.by_length(frame, lengths=[8])
 
 
 def test_needle_score_is_the_answers_row_alone_and_the_best_head_is_one() -> None:
     frame = examples.key_attention()
-    scores = tables.needle_scores(frame)
+    scores = measured(frame, find(frame, "needle_score"))
     assert (scores["position"] == scores["context_length"] - 9).all()
-    heads = tables.needle_by_head(frame)
+    heads = tables.by_head(frame)
     assert (heads["mean"].diff().dropna() <= 0).all()
     assert heads.loc[0, ["layer", "head"]].tolist() == [5, 1]
     best = scores[(scores["layer"] == 5) & (scores["head"] == 1)]
-    by_length = tables.needle_by_length(frame)
+    by_length = tables.by_length(frame, "needle_score")
     assert by_length["mean"].tolist() == pytest.approx(best.groupby("context_length")["needle_score"].mean().tolist())
     assert (by_length["n"] == 6).all()
 
 
 def test_attention_by_position_is_over_cells_not_heads() -> None:
-    table = tables.attention_by_position(examples.key_attention(lengths=(64,)), "entropy")
+    table = tables.by_position(examples.key_attention(lengths=(64,)), "entropy")
     assert (table["n"] == 6).all()
-    layered = tables.attention_by_position(examples.key_attention(lengths=(64,)), "entropy", by=["layer"])
+    layered = tables.by_position(examples.key_attention(lengths=(64,)), "entropy", by=["layer"])
     assert layered["layer"].nunique() == 6
 
 
 def test_the_answering_row_is_no_part_of_fading() -> None:
     frame = examples.key_attention(lengths=(64,))
     spoilt = frame.assign(entropy=frame["entropy"].mask(frame["position"] == frame["answer_position"], 1e9))
-    assert float(tables.attention_by_position(spoilt, "entropy")["mean"].max()) < 100.0
+    assert float(tables.by_position(spoilt, "entropy")["mean"].max()) < 100.0
 
 
 def test_failures_are_listed_with_the_commonest_error() -> None:

@@ -39,7 +39,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def figure() -> Figure:
     with matplotlib.style.context("ssmax_eval.report.styles.double"):
-        return plots.retrieval_by_length(examples.niah(lengths=(512, 1024)))
+        return plots.by_length(examples.niah(lengths=(512, 1024)))
 
 
 def test_report_has_pages_figures_and_tables(report: Path) -> None:
@@ -107,7 +107,7 @@ def test_missing_tasks_leave_out_their_section(report: Path) -> None:
     assert headings == ["Summary", "Needle in a haystack"]
     whole = re.findall("^## (.*)$", (report / "report.md").read_text(), re.MULTILINE)
     assert whole == [
-        *("Summary", "Needle in a haystack", "Comparison", "Loss"),
+        *("Summary", "Comparison", "Needle in a haystack", "Loss"),
         *("Attention on the needle", "Failures", "Provenance"),
     ]
 

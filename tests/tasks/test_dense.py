@@ -73,7 +73,7 @@ def test_cells_are_what_a_cold_run_of_the_shown_prompt_gives(tiny_folder: Path, 
     frame = read_results(tmp_path)
     from ssmax_eval.report import tables
 
-    assert set(tables.retrieval_cells(frame)["depth"]) == set(DEPTHS)
+    assert set(tables.by_depth(frame, "score")["depth"]) == set(DEPTHS)
 
 
 @pytest.mark.parametrize(

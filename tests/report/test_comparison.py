@@ -6,8 +6,12 @@ import pytest
 from scipy import stats
 
 from ssmax_eval.errors import UserError
-from ssmax_eval.report import compare, statistics
-from ssmax_eval.report.differences import difference_heatmap, sentences
+from ssmax_eval.report import statistics
+from ssmax_eval.report.comparison import sentences
+from ssmax_eval.report.difference_map import difference_heatmap
+from ssmax_eval.report.differences import differences
+from ssmax_eval.report.matching import matched
+from ssmax_eval.report.pairs import pairs
 from tests.report import examples
 
 SOFTMAX, SSMAX = examples.ATTENTIONS
@@ -55,7 +59,7 @@ def test_bootstrap_needs_two_documents_and_is_the_same_twice() -> None:
 
 
 def test_retrieval_differences_count_what_only_one_found() -> None:
-    row = compare.retrieval_differences(two([1, 1, 0, 0, 0], [1, 0, 1, 1, 0])).iloc[0]
+    row = differences(two([1, 1, 0, 0, 0], [1, 0, 1, 1, 0])).iloc[0]
     assert row[["baseline", "series"]].tolist() == [SOFTMAX, SSMAX]
     assert row[["context_length", "n", "gained", "lost", "unmatched"]].tolist() == [0, 5, 2, 1, 0]
     assert row["mean"] == pytest.approx(0.2)
@@ -67,10 +71,10 @@ def test_trials_that_do_not_match_are_said() -> None:
     niah = frame[frame["task"] == "niah"].copy()
     moved = (niah["attention"] == SOFTMAX) & (niah["context_length"] == 512) & (niah["trial"] == 0)
     niah.loc[moved, "expected"] = "7654321"
-    trials = compare.matched_trials(niah, SOFTMAX, SSMAX)
+    trials = matched(niah, "score", SOFTMAX, SSMAX)
     counts = trials["match"].value_counts().to_dict()
-    assert counts == {"both": 63, "different prompt": 5, "failed": 4, "only baseline": 3}
-    total = compare.retrieval_differences(niah).iloc[0]
+    assert counts == {"both": 63, "different": 5, "failed": 4, "only baseline": 3}
+    total = differences(niah, quantity="score").iloc[0]
     assert total[["n", "unmatched"]].tolist() == [63, 12]
     assert "Left out: 12 trials" in sentences(niah)[0]
 
@@ -79,7 +83,7 @@ def test_loss_differences_are_paired_by_document() -> None:
     first, second = examples.loss(), examples.loss(SSMAX)
     second["nll"] = first["nll"].to_numpy() - 0.25 + 0.001 * second["document"]
     extra = examples.loss(documents=6).query("document == 5")
-    table = compare.loss_differences(pd.concat([first, second, extra]))
+    table = differences(pd.concat([first, second, extra]))
     assert table["mean"].tolist() == pytest.approx([-0.248] * len(table))
     assert (table["n"] == 5).all()
     assert (table["unmatched"] == 1).all()
@@ -92,7 +96,7 @@ def test_sentences_say_which_way_and_whether_chance_explains_it() -> None:
     assert "1.00 lower with ssmax:s=0.12482 than with softmax" in found
     assert "p < 0.001" in found
     assert "more than chance explains" in found
-    assert "do not tell the two apart" in sentences(two([1, 0, 0], [0, 1, 1]))[0]
+    assert "inconclusive" in sentences(two([1, 0, 0], [0, 1, 1]))[0]
     alone = pd.concat([examples.loss(length=200, documents=1), examples.loss(SSMAX, length=200, documents=1)])
     assert "no interval, and no claim" in sentences(alone)[0]
 
@@ -106,18 +110,18 @@ def test_sentences_name_the_checkpoint_once() -> None:
 
 def test_every_checkpoint_is_compared_with_its_own_first_series() -> None:
     frame = pd.concat([examples.niah(a, checkpoint=c) for a in examples.ATTENTIONS for c in ("x", "y")])
-    assert compare.pairs(frame) == [(f"{c} · {SOFTMAX}", f"{c} · {SSMAX}") for c in ("x", "y")]
-    assert len(compare.pairs(frame, f"y · {SSMAX}")) == 3
-    assert compare.pairs(pd.concat([examples.niah(), examples.niah(checkpoint="y")])) == [
+    assert pairs(frame) == [(f"{c} · {SOFTMAX}", f"{c} · {SSMAX}") for c in ("x", "y")]
+    assert len(pairs(frame, f"y · {SSMAX}")) == 3
+    assert pairs(pd.concat([examples.niah(), examples.niah(checkpoint="y")])) == [
         ("smollm2-135m · softmax", "y · softmax")
     ]
 
 
 def test_a_wrong_baseline_and_a_single_series_are_refused() -> None:
     with pytest.raises(UserError, match="unknown baseline 'softmux'; these results hold softmax, ssmax"):
-        compare.pairs(examples.everything(), "softmux")
+        pairs(examples.everything(), "softmux")
     with pytest.raises(UserError, match="at least two series"):
-        compare.pairs(examples.niah())
+        pairs(examples.niah())
 
 
 def test_difference_heatmap_shows_only_shared_prompts() -> None:
@@ -126,4 +130,4 @@ def test_difference_heatmap_shows_only_shared_prompts() -> None:
     assert ax.collections[0].get_clim() == (-1, 1)
     assert len(ax.texts) == 23
     assert ax.get_title(loc="left") == "ssmax:s=0.12482 minus softmax"
-    assert "no shared prompt" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "no shared trial" in [text.get_text() for text in figure.legends[0].get_texts()]

@@ -1,0 +1,77 @@
+"""How a quantity is named on axes, in captions and in sentences."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ssmax_eval.report.quantities import TaskQuantity, present
+
+
+def axis(found: TaskQuantity) -> str:
+    """Name a quantity with its unit: "loss (nats per token)", "needles found (share)"."""
+    unit = found.quantity.unit
+    return f"{best(found)} ({unit})" if unit else best(found)
+
+
+def best(found: TaskQuantity) -> str:
+    """Name a quantity; of rows that compete, by the winner: "needle score of the best head"."""
+    rivals = found.quantity.best
+    return f"{found.label} of the best {rivals[-1]}" if rivals else found.label
+
+
+def capital(text: str) -> str:
+    """Write the first letter of a sentence large, and leave the rest."""
+    return text[:1].upper() + text[1:]
+
+
+def plural(word: str) -> str:
+    """Return the plural of the name of a unit: trials, documents, stories."""
+    word = word.replace("_", " ")
+    return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
+
+
+def unit(found: TaskQuantity) -> str:
+    """Return what one independent repetition of a quantity is called: trial, document."""
+    return found.quantity.units[-1] if found.quantity.units else "cell"
+
+
+def interval(found: TaskQuantity) -> str:
+    """Say what kind of interval a quantity has: "Wilson's 95 % interval", "the 95 % interval over documents"."""
+    if found.quantity.pool == "share":
+        return "Wilson's 95 % interval"
+    return f"the 95 % interval over {plural(unit(found))}"
+
+
+def by_length(frame: pd.DataFrame, found: TaskQuantity) -> str:
+    """Caption what `tables.by_length` gives."""
+    if found.quantity.pool == "prefix":
+        what = f"Mean {found.label} over the first tokens of each {unit(found)}{_unit(found)}"
+    elif found.quantity.pool == "share":
+        what = f"Share of {plural(unit(found))}: {found.label}, by context length{_depths(frame, found)}"
+    else:
+        what = f"{capital(best(found))} by context length{_depths(frame, found)}{_unit(found)}"
+    return f"{what}, with {interval(found)}."
+
+
+def headline(frame: pd.DataFrame, found: TaskQuantity) -> str:
+    """Say what the numbers of a summary are, with unit and interval."""
+    what = best(found) + " over the first tokens" * (found.quantity.pool == "prefix")
+    if found.quantity.pool == "share":
+        inside = f"share of {plural(unit(found))}{_depths(frame, found)}; Wilson 95 %"
+    else:
+        inside = f"{found.quantity.unit}; " * bool(found.quantity.unit) + f"95 % over {plural(unit(found))}"
+    return f"{capital(what)} ({inside})"
+
+
+def signed(value: float, digits: int) -> str:
+    """Write a number with its sign."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _unit(found: TaskQuantity) -> str:
+    return f", in {found.quantity.unit}" if found.quantity.unit else ""
+
+
+def _depths(frame: pd.DataFrame, found: TaskQuantity) -> str:
+    rows = frame[frame["task"].isin(found.tasks)]
+    return ", all depths" if present(rows, ["depth"]) else ""
