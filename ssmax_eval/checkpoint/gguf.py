@@ -1,14 +1,12 @@
 """GGUF files: converted once to a folder of safetensors, and kept in a cache."""
 
 import logging
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ssmax_eval.checkpoint.fingerprint import file_digest
 from ssmax_eval.errors import UserError
+from ssmax_eval.files import cache_folder, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -21,29 +19,18 @@ LLAMA_3 = (
 )
 
 
-def cache_folder() -> Path:
-    """Where converted checkpoints are kept: `$SSMAX_EVAL_CACHE`, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SSMAX_EVAL_CACHE") or Path(base) / "ssmax-eval")
-
-
 def converted(path: Path) -> Path:
     """The folder of safetensors made from a GGUF file: from the cache, or converted now (float32, half a minute)."""
     target = cache_folder() / f"{path.stem}-{file_digest(path)[:16]}-v{CONVERSION}"
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix="converting-", dir=target.parent))
+    log.info("converting %s, once", path.name)
     try:
-        log.info("converting %s, once", path.name)
-        _convert(path, draft)
-        try:
-            draft.rename(target)
-        except OSError:
-            if not target.exists():  # another process was faster
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with whole_folder(target) as draft:
+            _convert(path, draft)
+    except UserError:
+        if not target.exists():  # where it does, another process was faster
+            raise
     return target
 
 
