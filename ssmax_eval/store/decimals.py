@@ -30,8 +30,9 @@ class Packed(NamedTuple):
 def pack_column(column: Sequence[float]) -> Packed | None:
     """Pack floats so that `unpack_column` gives the same ones, bit by bit; None where that cannot be done."""
     values = np.asarray(column, dtype=np.float64)
-    found = _as_fractions(values) if len(values) and not (np.signbit(values) & (values == 0)).any() else None
-    if found is None:
+    if not len(values) or np.abs(values).max() >= LARGEST or (np.signbit(values) & (values == 0)).any():
+        return None  # also a zero with a sign, which a whole number does not have
+    if (found := _as_fractions(values)) is None:
         return None
     whole, decimals = found
     least = int(whole.min())
