@@ -63,6 +63,23 @@ def claim(folder: Path, run: Mapping[str, Any]) -> None:
     if path.is_file() and not path.stat().st_size:
         path.unlink()
     if not path.exists():
-        write_whole(path, json.dumps({"format": FORMAT, **run}, indent=1) + "\n")
+        write_whole(path, _lines({"format": FORMAT, **run}))
     elif read_description(folder)["identity"] != json.loads(json.dumps(run["identity"])):
         raise UserError(f"{str(folder)!r} holds another run; give another --output")
+
+
+def _lines(run: Mapping[str, Any]) -> str:
+    """Return a description as JSON with a line for each entry of its parts: short, and still easy to read."""
+    parts = []
+    for name, part in run.items():
+        if isinstance(part, dict):
+            inner = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in part.items()]
+        elif isinstance(part, list):
+            inner = [json.dumps(value) for value in part]
+        else:
+            parts.append(f"{json.dumps(name)}: {json.dumps(part)}")
+            continue
+        first, last = "{}" if isinstance(part, dict) else "[]"
+        text = "".join(f"\n  {line}," for line in inner).removesuffix(",")
+        parts.append(f"{json.dumps(name)}: {first}{text}\n {last}")
+    return "{\n " + ",\n ".join(parts) + "\n}\n"

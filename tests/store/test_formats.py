@@ -112,3 +112,16 @@ def test_a_lost_or_empty_description_is_written_again_by_the_run_itself(tmp_path
             pass
         assert path.read_text() == whole
     assert list(store.cells("run")) == [Cell(8, document=i) for i in range(3)]
+
+
+def test_a_description_comes_back_as_it_was_given_and_has_a_line_an_entry(tmp_path: Path) -> None:
+    run = {
+        "columns": {**RUN["columns"], "odd": 'a\n"é'},
+        "quantities": [{"name": "nll"}],
+        "identity": {"s": [[1.5], []]},
+    }
+    with Store(tmp_path).writer("run", run, {}):
+        pass
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == {"format": 1, **run}
+    assert read_runs(tmp_path)["run"] == {"format": 1, **run, "sessions": [{"kind": "session"}]}
+    assert '  "s": [[1.5], []]\n' in (tmp_path / "run" / "run.json").read_text()
