@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ssmax_eval import read_results
+from ssmax_eval.checkpoint.rope import label
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
 from ssmax_eval.store import Store, pack, read_runs
@@ -24,12 +25,12 @@ def test_old_runs_are_read_with_their_numbers() -> None:
     assert niah.score.tolist() == [1.0] * 6
     assert niah.logprob.tolist() == [-0.209967, -0.121415, -2.589173, -1.702146, -0.841539, -1.204019]
     assert niah.depth.tolist() == [0.0, 0.0, 0.0, 0.1, 0.1, 0.1]
-    assert set(niah.rope) == {"theta x50"}
+    assert set(niah.rope) == {label(50.0, None)}
     assert len(loss) == 3 * 127  # the fourth document's line is half a line
     assert loss.position.tolist() == [*range(1, 128)] * 3
     assert loss.nll.tolist()[:3] == [7.60792, 5.43795, 6.12955]
     assert loss.nll.sum() == pytest.approx(1195.69458, abs=1e-9)
-    assert set(loss.rope) == {""}
+    assert set(loss.rope) == {label(1.0, None)}
 
 
 def test_old_runs_say_what_they_measured_and_of_what_kind_their_lines_are() -> None:
