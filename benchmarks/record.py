@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import time
 from dataclasses import asdict
@@ -16,6 +15,7 @@ import ssmax_eval
 from benchmarks.measuring import Found
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
+from ssmax_eval.files import write_whole
 
 FILE = "bench.json"
 
@@ -53,13 +53,7 @@ class Record:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the folder, whole or not at all."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draft = self.folder / f".{name}.draft"
-            draft.write_bytes(content)
-            os.replace(draft, self.folder / name)
-        except OSError as error:
-            raise UserError(f"cannot write the bench to {str(self.folder)!r}: {error.strerror}") from None
+        write_whole(self.folder / name, content)
 
 
 def machine(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -63,14 +63,23 @@ class Measurement:
     @classmethod
     def from_json(cls, line: str) -> "Measurement":
         """Read back what `to_json` wrote."""
-        record = json.loads(line)
-        return cls(
-            cell=Cell(**record["cell"]),
-            values=record.get("values", {}),
-            rows={name: _unpacked(column) for name, column in record.get("rows", {}).items()},
-            error=record.get("error"),
-            seconds=record["seconds"],
-        )
+        return cls.from_record(json.loads(line))
+
+    @classmethod
+    def from_record(cls, record: Any) -> "Measurement":
+        """Check what JSON holds of a measurement, and return it. ValueError that says what is wrong."""
+        parts = _mapping(record, "the record")
+        if unknown := parts.keys() - {"cell", "seconds", "error", "values", "rows"}:
+            raise ValueError(f"unknown entries {sorted(unknown)}")
+        seconds, error = parts.get("seconds"), parts.get("error")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+            raise ValueError(f"seconds must be a number; got {seconds!r}")
+        if error is not None and not isinstance(error, str):
+            raise ValueError(f"error must be a text; got {error!r}")
+        values = _mapping(parts.get("values", {}), "values")
+        _check_scalars(values.values(), "values")
+        rows = {name: _unpacked(name, column) for name, column in _mapping(parts.get("rows", {}), "rows").items()}
+        return cls(_cell(parts.get("cell")), values, rows, error, seconds)
 
 
 @dataclass(frozen=True)
@@ -148,5 +157,48 @@ def _packed(column: Sequence[Scalar]) -> Any:
     return values
 
 
-def _unpacked(column: Any) -> Sequence[Scalar]:
-    return range(column["from"], column["to"] + 1) if isinstance(column, dict) else column
+def _unpacked(name: str, column: Any) -> Sequence[Scalar]:
+    """A column as it was before `_packed`. ValueError where it is none."""
+    if isinstance(column, dict):
+        ends = column.get("from"), column.get("to")
+        if column.keys() != {"from", "to"} or not all(type(end) is int for end in ends):
+            raise ValueError(f"column {name!r} must be a list, or count up between whole numbers; got {column!r}")
+        return range(column["from"], column["to"] + 1)
+    if not isinstance(column, list):
+        raise ValueError(f"column {name!r} must be a list; got {type(column).__name__}")
+    _check_scalars(column, f"column {name!r}")
+    return column
+
+
+def _mapping(found: Any, what: str) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError(f"{what} must be a mapping; got {type(found).__name__}")
+    return found
+
+
+def _check_scalars(values: Collection[Any], what: str) -> None:
+    """ValueError where one is no plain value, or no finite number."""
+    kinds = set(map(type, values))
+    if not kinds <= {float, int, str, bool, type(None)}:
+        raise ValueError(f"{what} must hold numbers, texts and truth values; got {kinds}")
+    if float in kinds and not all(math.isfinite(value) for value in values if type(value) is float):
+        raise ValueError(f"{what} must hold finite numbers")
+
+
+COUNTS = {"context_length", "trial", "document"}
+"""Coordinates that are whole numbers."""
+
+
+def _cell(record: Any) -> Cell:
+    """A cell from its coordinates. ValueError where they are not those of a cell."""
+    coordinates = _mapping(record, "the cell")
+    _check_scalars(coordinates.values(), "the cell")
+    for name in COUNTS & coordinates.keys():
+        if type(coordinates[name]) is not int:
+            raise ValueError(f"{name} must be a whole number; got {coordinates[name]!r}")
+    if type(coordinates.get("depth", 0)) not in (int, float):
+        raise ValueError(f"depth must be a number; got {coordinates['depth']!r}")
+    try:
+        return Cell(**coordinates)
+    except TypeError:
+        raise ValueError(f"these are not the coordinates of a cell: {coordinates}") from None

@@ -14,7 +14,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssmax_eval.errors import UserError
-from ssmax_eval.report.writing import render, write
+from ssmax_eval.files import write_whole
+from ssmax_eval.report.writing import render
 from ssmax_eval.store import read_results, read_runs
 from study import figures, training_figures
 from study.commands import Commands
@@ -73,10 +74,7 @@ def write_claims(
                 files[f"figures/{name}.{kind}"] = render(drawn[name], kind)
     again = f"ssmax-eval claims {_shown(store)} --checkpoints {_shown(checkpoints)} -o {_shown(output)}"
     files = {"README.md": page(evidence, list(drawn), again).encode(), **files}
-    try:
-        return [write(folder / name, content) for name, content in files.items()]
-    except OSError as error:
-        raise UserError(f"cannot write to '{folder}': {error.strerror}") from error
+    return [write_whole(folder / name, content) for name, content in files.items()]
 
 
 def _drawings(evidence: Evidence) -> dict[str, Callable[[], Figure]]:

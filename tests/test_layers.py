@@ -11,7 +11,8 @@ import ssmax_eval
 
 ROOT = Path(ssmax_eval.__file__).parent
 LAYERS = [
-    {"errors", "measurement", "memory", "catalogue", "files"},
+    {"errors"},
+    {"measurement", "memory", "catalogue", "files"},
     {"attention", "store", "corpus", "settings"},
     {"report", "checkpoint"},
     {"rewriting"},

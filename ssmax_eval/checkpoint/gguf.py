@@ -1,15 +1,13 @@
 """GGUF files: converted once to a folder of safetensors, and kept in a cache."""
 
 import logging
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ssmax_eval.checkpoint.fingerprint import file_digest
 from ssmax_eval.checkpoint.places import first_line
 from ssmax_eval.errors import UserError
-from ssmax_eval.files import cache_folder
+from ssmax_eval.files import cache_folder, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +25,13 @@ def converted_folder(path: Path) -> Path:
     target = cache_folder() / f"{path.stem}-{file_digest(path)[:16]}-v{CONVERSION}"
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix="converting-", dir=target.parent))
+    log.info("converting %s, once", path.name)
     try:
-        log.info("converting %s, once", path.name)
-        _convert(path, draft)
-        try:
-            draft.rename(target)
-        except OSError:
-            if not target.exists():  # another process was faster
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with whole_folder(target) as draft:
+            _convert(path, draft)
+    except UserError:
+        if not target.exists():  # where it does, another process was faster
+            raise
     return target
 
 

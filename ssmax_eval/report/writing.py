@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 from ssmax_eval.errors import UserError
+from ssmax_eval.files import write_whole
 from ssmax_eval.report import export
 from ssmax_eval.report.content import Section
 from ssmax_eval.report.provenance import model_index
@@ -62,10 +63,7 @@ def write_report(
                 files[f"tables/{table.name}.csv"] = table.data.to_csv(index=False).encode()
                 files[f"tables/{table.name}.parquet"] = export.parquet(table.data)
                 files[f"tables/{table.name}.tex"] = None if table.folded else export.latex(table.data).encode()
-    try:
-        return [write(folder / name, content) for name, content in files.items() if content is not None]
-    except OSError as error:
-        raise UserError(f"cannot write the report to '{folder}': {error.strerror}") from error
+    return [write_whole(folder / name, content) for name, content in files.items() if content is not None]
 
 
 def render(figure: Figure, kind: str) -> bytes:
@@ -77,18 +75,6 @@ def render(figure: Figure, kind: str) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format=kind, metadata=UNDATED[kind])
     return buffer.getvalue()
-
-
-def write(path: Path, content: bytes) -> Path:
-    """Write a file that appears under its name only when it is complete; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
 
 
 def _page(parts: list[Section], title: str) -> str:

@@ -21,6 +21,7 @@ from ssmax_eval.attention import Shape, describe
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.corpus import Text
 from ssmax_eval.errors import UserError
+from ssmax_eval.files import write_whole
 from ssmax_eval.train.card import write_card
 from ssmax_eval.train.data import Data, training_texts
 from ssmax_eval.train.model import Plan, learned, learning, loaded, new_model, plan, write
@@ -159,7 +160,4 @@ def _refuse_other(folder: Path, record: dict[str, Any], wanted: dict[str, Any]) 
 
 
 def _save_record(folder: Path, record: dict[str, Any]) -> None:
-    path = folder / RECORD
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    write_whole(folder / RECORD, json.dumps(record, indent=2) + "\n")

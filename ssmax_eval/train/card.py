@@ -7,12 +7,13 @@ from typing import Any
 
 import yaml
 
+from ssmax_eval.files import write_whole
 from ssmax_eval.train.recipe import Recipe
 
 
 def write_card(folder: Path, record: dict[str, Any], recipe: Recipe, rows: list[dict[str, Any]]) -> None:
     """README.md (what this is, how it was made, how far it came) and training.jsonl beside the weights."""
-    (folder / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_whole(folder / "training.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     text = f"""# A small language model trained with {record["attention"]}
 
 A Llama of {recipe.layers} layers, {recipe.heads} heads and width {recipe.width} ({record["parameters"]:,} weights),
@@ -48,7 +49,7 @@ The recipe:
 {yaml.safe_dump(json.loads(json.dumps(asdict(recipe))), sort_keys=False).strip()}
 ```
 """
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_whole(folder / "README.md", text)
 
 
 def _reached(rows: list[dict[str, Any]]) -> str:

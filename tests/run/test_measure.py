@@ -147,7 +147,8 @@ def test_out_of_memory_shrinks_the_batch_then_the_chunk(checkpoint: Checkpoint, 
     assert len(store.cells(run.name)) == 9
     (description,) = read_runs(tmp_path).values()
     assert description["sessions"][-1] == {
-        "out_of_memory": {"600": {"batch_size": 1}, "1400": {"batch_size": 1, "prefill_chunk": 700}}
+        "kind": "out_of_memory",
+        "out_of_memory": {"600": {"batch_size": 1}, "1400": {"batch_size": 1, "prefill_chunk": 700}},
     }
 
 

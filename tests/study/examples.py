@@ -118,7 +118,7 @@ def runs(
         command = ["ssmax-eval", "run", f"checkpoints/{name}", "--task", task]
         if rope:
             command += ["--rope-theta-scale", "50"]
-        with Store(store).writer(run, {"columns": about, "identity": run}, {"command": command}) as writer:
+        with Store(store).writer(run, {"columns": about, "identity": {"run": run}}, {"command": command}) as writer:
             for cell in cells:
                 writer.append(cell)
 

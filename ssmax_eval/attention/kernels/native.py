@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ssmax_eval.files import cache_folder
+from ssmax_eval.errors import UserError
+from ssmax_eval.files import cache_folder, write_whole
 
 SOURCE = Path(__file__).with_name("normalised.cpp")
 TILE = 64
@@ -33,7 +34,7 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(_built(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, UserError, subprocess.SubprocessError) as error:
         logging.getLogger(__name__).warning("no compiled kernel, LSSA and LSSAR run slower: %s", error)
         return None
 
@@ -44,15 +45,13 @@ def _built(compiler: str) -> Path:
     target = [compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
     macros = subprocess.run(target, check=True, capture_output=True, timeout=60).stdout
     name = hashlib.sha256(SOURCE.read_bytes() + " ".join(flags).encode() + macros).hexdigest()[:16]
-    folder = cache_folder() / "kernels"
-    path = folder / f"{name}.so"
+    path = cache_folder() / "kernels" / f"{name}.so"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch) / path.name
             command = [compiler, *flags, str(SOURCE), "-o", str(made)]
             subprocess.run(command, check=True, capture_output=True, timeout=300)
-            made.replace(path)
+            write_whole(path, made.read_bytes())
     return path
 
 

@@ -1,0 +1,61 @@
+"""Writing runs: one process a run, one line a finished cell."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ssmax_eval.files import append_line, drop_partial_line
+from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.store.description import claim
+from ssmax_eval.store.lines import CELLS_FILE, SESSIONS_FILE, sealed
+from ssmax_eval.store.lock import locked
+from ssmax_eval.store.packing import all_cells
+from ssmax_eval.store.upgrade import session_with_kind
+
+
+class Writer:
+    """One run, open for appending; made by `Store.writer`, which holds the run's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells: dict[Cell, Measurement] = {cell: one.measurement for cell, one in all_cells(folder).items()}
+
+    def append(self, measurement: Measurement) -> None:
+        """Write one finished cell; it is on the disk when this returns."""
+        append_line(self.folder / CELLS_FILE, sealed(measurement.to_json()))
+        self.cells[measurement.cell] = measurement
+
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """Write down what happened in this session and does not change its numbers; `kind` says what it is."""
+        append_line(self.folder / SESSIONS_FILE, json.dumps(session_with_kind(entry)))
+
+
+class Store:
+    """A folder of runs, one sub-folder each."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+
+    def cells(self, name: str) -> dict[Cell, Measurement]:
+        """Return what the run `name` has measured so far, finished and failed; empty when there is no such run."""
+        return {cell: one.measurement for cell, one in all_cells(self.root / name).items()}
+
+    @contextmanager
+    def writer(self, name: str, run: Mapping[str, Any], session: Mapping[str, Any]) -> Iterator[Writer]:
+        """Open the run `name` for appending, alone.
+
+        `run` is the run's description, with its `columns`, `quantities` and `identity`; `session` is what is merely
+        recorded of this process (versions, device, command). UserError when another process is writing this run, or
+        when the folder holds a run of another identity.
+        """
+        folder = self.root / name
+        with locked(folder):
+            claim(folder, run)
+            drop_partial_line(folder / CELLS_FILE)
+            drop_partial_line(folder / SESSIONS_FILE)
+            writer = Writer(folder)
+            writer.record({"kind": "session", **session})
+            yield writer
