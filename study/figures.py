@@ -1,7 +1,7 @@
 """Figures of what the families do with length: needles, loss, and the weight on the needle.
 
-All take rows as from `families.of_families`, of any families and seeds, and draw one series per family. They
-raise UserError where there is nothing to draw.
+All take rows as from `rows.of_families`, of any families and seeds, and draw one series per family. They raise
+NothingMeasured where there is nothing to draw.
 """
 
 from __future__ import annotations
@@ -16,24 +16,28 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import axes, heatmaps, plots, tables
 from ssmax_eval.report.series import looks, series_table
-from study.families import MAIN, PLAIN, RAISED, ROPES, for_drawing
+from study.families import PLAIN, RAISED, ROPES, listed
+from study.rows import for_drawing
 
 FIRST = 16
-"""The loss of the first few positions is so high that it would flatten the rest; it is not drawn."""
+"""First position that is drawn: the loss of earlier ones is so high that it would flatten the rest."""
 LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 20000)
 """Tokens that the mean loss is drawn at."""
 
 
 def chosen(rows: pd.DataFrame, task: str, *, families: Sequence[str] = (), rope: str | None = None) -> pd.DataFrame:
-    """The rows of a task to be drawn, of some families (default: all) and one kind of RoPE (default: all)."""
+    """The rows of a task to be drawn, of some families (default: all) and one RoPE (default: all).
+
+    Raises NothingMeasured where no cell is left that did not fail.
+    """
     kept = rows[rows["task"] == task]
     kept = kept[kept["family"].isin(families)] if families else kept
     kept = kept if rope is None else kept[kept["rope"] == rope]
-    if kept.empty:
-        raise UserError(f"nothing was measured of task '{task}' with {ROPES.get(rope or '', rope)}")
+    if not (kept["status"] == "ok").any():
+        raise NothingMeasured(f"nothing was measured of task '{task}' with {ROPES.get(rope or '', rope)}")
     if task == "loss":  # shorter documents serve the claims about short texts
         kept = kept[kept["context_length"] == kept["context_length"].max()]
     kept = kept.assign(series=kept["series"].cat.remove_unused_categories())
@@ -42,8 +46,8 @@ def chosen(rows: pd.DataFrame, task: str, *, families: Sequence[str] = (), rope:
 
 def overview(rows: pd.DataFrame, rope: str) -> Figure:
     """Draw needle heatmaps of the main families side by side, and under them their loss by position."""
-    needles = chosen(rows, "niah", families=MAIN, rope=rope)
-    losses = chosen(rows, "loss", families=MAIN, rope=rope)
+    needles = chosen(rows, "niah", families=listed().main, rope=rope)
+    losses = chosen(rows, "loss", families=listed().main, rope=rope)
     cells, about = tables.retrieval_cells(needles), series_table(needles)
     lengths, depths = sorted(cells["context_length"].unique()), sorted(cells["depth"].unique())
     figure = Figure(figsize=(axes.width(), 0.66 * axes.width()), layout="constrained")
@@ -81,7 +85,7 @@ def overview(rows: pd.DataFrame, rope: str) -> Figure:
 
 
 def loss_by_length(rows: pd.DataFrame) -> Figure:
-    """Draw the mean loss over the first L tokens against L: all families, a panel for each kind of RoPE."""
+    """Draw the mean loss over the first L tokens against L: all families, a panel for each RoPE."""
     longest = int(rows.loc[rows["task"] == "loss", "context_length"].max()) if (rows["task"] == "loss").any() else 0
     lengths = [length for length in LENGTHS if length <= longest]
     label = "mean loss over the length\n(nats per token)"
@@ -102,12 +106,12 @@ def needle_by_head(rows: pd.DataFrame, multiple: int = 8) -> Figure:
     At `multiple` times the training length, RoPE base × 50; the heads of each seed are ranked by themselves.
     """
     kept = rows[rows["context_length"] == multiple * rows["train_length"]]
-    return plots.needle_by_head(chosen(kept, "key_attention", families=MAIN, rope=RAISED))
+    return plots.needle_by_head(chosen(kept, "key_attention", families=listed().main, rope=RAISED))
 
 
 def needle_by_outcome(rows: pd.DataFrame) -> Figure:
     """Draw the best head's needle score in each trial, and whether the answer was right (SSMax paper, Fig. 8)."""
-    part = chosen(rows, "key_attention", families=MAIN, rope=RAISED)
+    part = chosen(rows, "key_attention", families=listed().main, rope=RAISED)
     figure = plots.needle_by_outcome(part, part=0.5, partly="first pair of digits right")
     trained = float(part["train_length"].iloc[0])
     lengths = sorted(part["context_length"].unique())
@@ -123,10 +127,10 @@ def _by_length(rows: pd.DataFrame, task: str, table: Callable[[pd.DataFrame], pd
     for rope in (PLAIN, RAISED):
         try:
             parts.append((rope, chosen(rows, task, rope=rope)))
-        except UserError:
+        except NothingMeasured:
             continue
     if not parts:
-        raise UserError(f"nothing was measured of task '{task}'")
+        raise NothingMeasured(f"nothing was measured of task '{task}'")
     drawn: list[pd.DataFrame] = []
     figure, grid = axes.panels(len(parts), 0.42 * axes.width(), across=2, sharey=True)
     for ax, (rope, part) in zip(grid, parts, strict=True):

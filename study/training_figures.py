@@ -1,4 +1,4 @@
-"""Figures of the trainings themselves: the loss by step, and the scales that SSMax learned."""
+"""Figures of the trainings themselves: the loss by step, and the factors that were learned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import axes
 from ssmax_eval.report.series import COLOURS, DASHES
 from study.families import label, ordered
@@ -76,7 +76,7 @@ def learned_factors(trained: Sequence[Trained]) -> Figure:
     """
     shown = [family for family in ordered(t.family for t in trained) if any(_of(trained, family))]
     if not shown:
-        raise UserError("no checkpoint has learned a scale")
+        raise NothingMeasured("no checkpoint has learned a scale")
     n_train = int(trained[0].record["recipe"]["train_length"])
     n = np.geomspace(1, 32 * n_train, 200)
     figure, grid = axes.panels(len(shown), 0.4 * axes.width(), across=min(len(shown), 4), sharey=True)
@@ -110,7 +110,7 @@ def free_factors(trained: Sequence[Trained]) -> Figure:
     """
     made = {f"{label(t.family)}, seed {t.seed}": found for t in trained if (found := t.free_factors())}
     if not made:
-        raise UserError("no checkpoint has learned a factor for every n")
+        raise NothingMeasured("no checkpoint has learned a factor for every n")
     layers = max(len(table) for _, table in made.values())
     figure, grid = axes.panels(layers, 0.36 * axes.width(), across=layers, sharey=True)
     for layer, ax in enumerate(grid):
