@@ -16,7 +16,7 @@ from PIL import Image
 from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.report.writing import render, write
 from ssmax_eval.store import read_results
-from study import figures, training_figures
+from study import figures, head_figures, training_figures
 from study.claims import read_claims
 from study.families import PLAIN, RAISED, is_aside
 from study.measures import Evidence
@@ -74,8 +74,8 @@ def _drawings(evidence: Evidence) -> dict[str, Callable[[], Figure]]:
         "overview-plain-rope": partial(figures.overview, rows, PLAIN),
         "loss-by-length": partial(figures.loss_by_length, rows),
         "retrieval-by-length": partial(figures.retrieval_by_length, rows),
-        "needle-by-head": partial(figures.needle_by_head, rows),
-        "needle-by-outcome": partial(figures.needle_by_outcome, rows),
+        "needle-by-head": partial(head_figures.needle_by_head, rows),
+        "needle-by-outcome": partial(head_figures.needle_by_outcome, rows),
         "learned-factors": partial(training_figures.learned_factors, trained),
         "free-factors": partial(training_figures.free_factors, evidence.trained),
         "training": partial(training_figures.training_curves, trained),
