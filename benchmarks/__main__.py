@@ -16,17 +16,22 @@ from ssmax_eval.cli.options import checkpoint_of, lengths_option
 @click.option("--lengths", callback=lengths_option, help="Context lengths; models run to 4096 at most.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds of a comparison.")
 @click.option("--quick", is_flag=True, help="Short lengths, one round.")
+@click.option("--redraw", is_flag=True, help="Write table and figures of a stored bench again; measure nothing.")
 @click.option("-o", "--output", default="results/bench", show_default=True, help="Folder for what is found.")
 @options.checkpoint_options
-def main(checkpoint: str, output: str, **loading: Any) -> None:
-    """Time and memory against what a user would run instead, as ratios of interleaved runs.
+def main(checkpoint: str, output: str, redraw: bool, **loading: Any) -> None:
+    """Measure time and memory against what a user would run instead.
 
-    Finished comparisons are kept in the output folder; the same command goes on where it stopped.
+    Every number is ours as a fraction of the other: 0.59× is faster, 1.2× slower. Finished comparisons are kept in the
+    output folder; the same command goes on where it stopped.
 
     Example:  python -m benchmarks --quick -o bench
     """
     import benchmarks as room
 
+    if redraw:
+        click.echo(room.redraw(output))
+        return
     chosen = {name: loading.pop(name) for name in ("only", "lengths", "repeats", "quick")}
     text, agree = room.run(checkpoint_of(checkpoint, loading), output, **chosen)
     click.echo(text)

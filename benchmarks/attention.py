@@ -30,7 +30,7 @@ def comparisons(subject: Subject) -> Iterator[Comparison]:
 
 def _sides(subject: Subject, length: int) -> dict[str, Side]:
     config = subject.checkpoint.config.get_text_config(decoder=True)
-    device, dtype = subject.checkpoint.device_and_dtype
+    device, dtype = subject.device, subject.dtype
     heads = config.num_attention_heads
     groups = getattr(config, "num_key_value_heads", None) or heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads

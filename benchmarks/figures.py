@@ -18,7 +18,7 @@ REFERENCE: dict[str, Any] = {"color": "#999999", "linewidth": 0.8}
 
 
 def draw(record: Record) -> None:
-    """Write `time.png`, `memory.png` and their PDFs, where the attentions are measured."""
+    """Write `time.png`, `memory.png` and their PDFs, where the attentions were measured."""
     with matplotlib.style.context("ssmax_eval.report.styles.double"):
         for name, figure in _figures(record):
             for kind in ("png", "pdf"):

@@ -1,4 +1,4 @@
-"""lm-evaluation-harness on the same prompts and the same texts, where it is installed."""
+"""Against lm-evaluation-harness, on the same prompts and the same texts, where it is installed."""
 
 import logging
 from collections.abc import Iterator, Mapping

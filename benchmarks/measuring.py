@@ -1,4 +1,4 @@
-"""Two or more ways to the same answer, run in turn."""
+"""Two or more ways to the same answer, run in turn and timed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -11,13 +11,13 @@ from benchmarks.memory import Watched, timed, watched
 from ssmax_eval.run.measure import out_of_memory
 
 SHORT = 2.0
-"""Seconds below which the memory of a second run is looked at: the first pays for what libraries set up once."""
+"""A run of fewer seconds is done twice for its memory, since the first one pays for what libraries set up once."""
 PATIENCE = 90.0
-"""Seconds of timing one comparison after which it is not repeated again."""
+"""Seconds after which a comparison gets no further round."""
 
 Call = Callable[[], Any]
 Side = Callable[[], AbstractContextManager[Call]]
-"""Gets ready, which is not measured, and gives the call that is."""
+"""Makes a call ready to be measured, and gives it. Getting ready is not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Comparison:
     sides: Mapping[str, Side]
     """All sides by name, `against` among them."""
     units: Mapping[str, float] = field(default_factory=dict)
-    """How much work a side's call does, where it is not the same for all: its time and no more is divided by it."""
+    """How much work a side's call does, where it is not the same for all. Its time is divided by that."""
     agreement: Callable[[Mapping[str, Any]], tuple[str, bool | None]] | None = None
     """From the results by side: a remark, and whether they are the same."""
     skipped: str = ""
@@ -63,10 +63,10 @@ class Found:
 
 
 def interleaved(comparison: Comparison, device: torch.device, repeats: int) -> Found:
-    """Run all sides in turn: once for their memory, then `repeats` rounds for the time, fewer where PATIENCE ends.
+    """Run all sides in turn: once for their memory, then `repeats` rounds for their time.
 
-    Looking at memory slows some sides more than others, so such a run is never a round. A side that runs out of
-    memory has no times.
+    There are fewer rounds where they take longer than PATIENCE. Watching memory slows some sides more than others, so
+    a run that is watched is not timed. A side that runs out of memory has no times.
     """
     results: dict[str, Any] = {}
     extra: dict[str, int] = {}
@@ -114,7 +114,7 @@ def _fitting(call: Call, device: torch.device) -> Watched[Any] | None:
 
 
 def ready(call: Call) -> Side:
-    """A side with nothing to get ready."""
+    """A side that needs nothing to get ready."""
 
     @contextmanager
     def side() -> Iterator[Call]:

@@ -14,12 +14,12 @@ from ssmax_eval.tasks.key_attention import KeyAttention
 from ssmax_eval.tasks.prompts import Prompt
 
 LOOP_TOKENS = 20480
-"""Tokens of prompts that the loop is given: at long lengths some of the depths, its time counted by the cell."""
+"""Tokens of prompts that the loop is given. At long lengths these are some of the depths; times are by the cell."""
 LOOP, HERE = "loop over hf.generate", "ssmax-eval"
 
 
 def needles(subject: Subject) -> Iterator[Comparison]:
-    """The needle grid, ten depths a length; and each depth of a dense one, where there is such a task."""
+    """The needle grid, ten depths a length, and the dense grid."""
     for length in subject.within(512) if subject.quick else subject.within(1024, 2048, 4096):
         yield _grid(subject, "niah", length, 3 if subject.quick else 10)
     (length,) = subject.within(512 if subject.quick else 2048)
@@ -60,7 +60,7 @@ def _grid(subject: Subject, kind: str, length: int, count: int) -> Comparison:
 
 
 def _spread(cells: Sequence[Cell], most: int) -> list[Cell]:
-    """At most so many of the cells, evenly spread, the first and the last among them."""
+    """At most this many of the cells, evenly spread, with the first and the last."""
     count = min(most, len(cells))
     return [cells[round(i * (len(cells) - 1) / max(count - 1, 1))] for i in range(count)]
 

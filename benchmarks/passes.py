@@ -1,4 +1,4 @@
-"""The loss pass: against a run per length, against a pass without logits, against the machine."""
+"""The loss pass, against a pass for each length, against a pass without logits, and against the machine."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from ssmax_eval.run import estimate
 from ssmax_eval.tasks.loss import Loss
 
 SIDE = 1024
-"""Rows of the square matrices whose product is the measure of a machine."""
+"""Rows of the square matrices whose product says how fast a machine is."""
 
 
 def losses(subject: Subject) -> Iterator[Comparison]:
@@ -58,7 +58,7 @@ def losses(subject: Subject) -> Iterator[Comparison]:
 
 
 def memory(subject: Subject) -> Iterator[Comparison]:
-    """The loss pass against a pass that gives hidden states and no logits; at the first length, in chunks as well."""
+    """The loss pass against a pass that gives hidden states and no logits. At the first length, in chunks too."""
     lengths = subject.within(512) if subject.quick else subject.within(4096, 20000)
     for length in lengths:
         yield _memory(subject, length, chunked=length == lengths[0])
@@ -94,7 +94,7 @@ def _memory(subject: Subject, length: int, *, chunked: bool) -> Comparison:
 def rate(subject: Subject) -> Iterator[Comparison]:
     """A loss pass against as many operations in plain matrix products."""
     (length,) = subject.within(512 if subject.quick else 2048)
-    device, dtype = subject.checkpoint.device_and_dtype
+    device, dtype = subject.device, subject.dtype
     square = torch.ones(SIDE, SIDE, device=device, dtype=dtype)
     wanted = estimate.work(subject.checkpoint, length) / (2 * SIDE**3)
     products = max(1, round(wanted))

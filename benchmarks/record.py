@@ -1,4 +1,4 @@
-"""What a bench has found so far, on disk: `bench.json`, whole after every comparison."""
+"""What a bench has found so far, on disk: `bench.json`, written whole after every comparison."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,29 +20,48 @@ from ssmax_eval.files import write_whole
 FILE = "bench.json"
 
 
+class Stored(NamedTuple):
+    """What a `bench.json` says."""
+
+    machine: dict[str, Any]
+    """As from `machine`, of the machine that measured."""
+    date: str
+    """Day of the first comparison, as 2026-11-24."""
+    found: dict[str, Found]
+    """The comparisons by key."""
+
+
+def read(folder: Path) -> Stored:
+    """Read the bench in a folder, of whatever machine; UserError where there is none that can be read."""
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = {key: Found(**values) for key, values in content["comparisons"].items()}
+        return Stored(dict(content["machine"]), str(content["date"]), found)
+    except OSError as error:
+        raise UserError(f"no bench in {str(folder)!r}: cannot read {FILE}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{str(path)!r} is no bench that can be read: {error}") from None
+
+
 class Record:
-    """A folder with the comparisons that are finished. UserError when it is that of another machine or checkpoint."""
+    """A folder with the comparisons that are finished."""
 
     def __init__(self, folder: Path, machine: dict[str, Any]) -> None:
+        """Open a folder to add to it; UserError when it holds a bench of another machine or checkpoint."""
         self.folder, self.machine = folder, machine
         self.found: dict[str, Found] = {}
         self.date = time.strftime("%Y-%m-%d", time.gmtime())
-        path = folder / FILE
-        if not path.exists():
+        if not (folder / FILE).exists():
             return
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            found = {key: Found(**values) for key, values in stored["comparisons"].items()}
-            theirs, date = stored["machine"], stored["date"]
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UserError(f"{str(path)!r} is no bench that can be read: {error}") from None
-        if other := [name for name in machine if theirs.get(name) != machine[name]]:
+        stored = read(folder)
+        if other := [name for name in machine if stored.machine.get(name) != machine[name]]:
             name = other[0]
             raise UserError(
-                f"{str(folder)!r} holds a bench with another {name} ({theirs.get(name)!r}, here {machine[name]!r}); "
-                "give another --output"
+                f"{str(folder)!r} holds a bench with another {name} ({stored.machine.get(name)!r}, here "
+                f"{machine[name]!r}); give another --output"
             )
-        self.found, self.date = found, date
+        self.found, self.date = stored.found, stored.date
 
     def add(self, key: str, found: Found) -> None:
         """Write down a finished comparison; it is on the disk when this returns."""
@@ -57,7 +76,7 @@ class Record:
 
 
 def machine(checkpoint: Checkpoint) -> dict[str, Any]:
-    """All that decides how fast a comparison runs; two benches can be put together only where it is the same."""
+    """All that decides how fast a comparison runs. Only where it is the same can two benches be put together."""
     device, dtype = checkpoint.device_and_dtype
     return {
         "checkpoint": checkpoint.label,
@@ -82,7 +101,7 @@ def _processor() -> str:
 
 
 def _code() -> str:
-    """Digest of this package's source: what another version of it took says nothing of this one."""
+    """Digest of the package's source: times of another version say nothing about this one."""
     root = Path(ssmax_eval.__file__).parent
     sha = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

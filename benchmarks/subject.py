@@ -18,13 +18,13 @@ from ssmax_eval.tasks.loss import Loss
 
 @dataclass(frozen=True)
 class Subject:
-    """A checkpoint to measure on. What is compared runs softmax, so that both sides give the same answers."""
+    """A checkpoint to measure on. Whole models run softmax, so that both sides give the same answers."""
 
     checkpoint: Checkpoint
     lengths: tuple[int, ...]
     """Tokens for the attentions by themselves, ascending."""
     quick: bool = False
-    """Few cells, for a look at whether all of it works."""
+    """Whether few cells are enough, to see that everything works."""
 
     @cached_property
     def hf(self) -> Any:
@@ -42,9 +42,13 @@ class Subject:
         return self.checkpoint.device_and_dtype.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        return self.checkpoint.device_and_dtype.dtype
+
+    @property
     def tolerance(self) -> float:
-        """How far apart numbers of two computations may lie that are the same but for rounding."""
-        return 1e-3 if self.checkpoint.device_and_dtype.dtype in (torch.float32, torch.float64) else 0.1
+        """How far apart two numbers may lie that differ by rounding only."""
+        return 1e-3 if self.dtype in (torch.float32, torch.float64) else 0.1
 
     @contextmanager
     def model(self) -> Iterator[Model]:
@@ -53,7 +57,7 @@ class Subject:
             yield model
 
     def within(self, *wanted: int) -> list[int]:
-        """These lengths, none beyond the longest of the bench and of the model's table of positions."""
+        """These lengths, each at most the longest of the bench and the longest that the model has positions for."""
         return sorted({min(length, self._longest) for length in wanted})
 
     @cached_property

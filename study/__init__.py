@@ -1,6 +1,6 @@
-"""The papers' claims, held against checkpoints trained alike: results and trainings in, one page with figures out.
+"""The papers' claims, measured on checkpoints that were trained alike: trainings and runs in, one page out.
 
-`write_claims` does it all. Never imports torch.
+`write_page` does it all. Nothing here imports torch.
 """
 
-from study.page import write_claims as write_claims
+from study.writing import write_page as write_page

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
 
-from study.families import for_drawing
+from study.rows import for_drawing
 from study.trained import Trained
 
 NOTHING = pd.Series(dtype="float64")
@@ -26,8 +25,6 @@ class Evidence:
     rows: pd.DataFrame
     """Results, as from `of_families`."""
     trained: Sequence[Trained]
-    runs: Mapping[str, Mapping[str, Any]]
-    """What is on record for each run, as from `read_runs`."""
 
     @cached_property
     def parts(self) -> dict[tuple[str, str, str], pd.DataFrame]:
@@ -36,50 +33,44 @@ class Evidence:
         groups = finished.groupby(["task", "family", "rope"], observed=True)
         return {(str(t), str(f), str(r)): part.dropna(axis="columns", how="all") for (t, f, r), part in groups}
 
+    def of_family(self, family: str) -> list[Trained]:
+        """The trainings of a family."""
+        return [t for t in self.trained if t.family == family]
+
     @property
     def train_length(self) -> int:
         """Tokens that the checkpoints were trained with."""
         return int(self.rows["train_length"].iloc[0])
 
 
-class Quantity(Protocol):
+class Measure(Protocol):
     """Something that can be read off the evidence."""
 
-    unit: str
+    unit: ClassVar[str]
     """What one value belongs to, in the plural."""
-    percent: bool
-    """Whether it is a share."""
+    percent: ClassVar[bool]
+    """Whether it is a share that is shown in per cent."""
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
         """One number for each `seed` and further levels of the index, which name the unit; may be empty."""
 
-    def commands(self, evidence: Evidence, family: str) -> list[str]:
-        """What was typed to get them."""
-
-
-class _Training:
-    """Something that is read off the record of a training."""
-
-    percent = False
-
-    def commands(self, evidence: Evidence, family: str) -> list[str]:
-        return [t.record["command"] for t in evidence.trained if t.family == family]
-
 
 @dataclass(frozen=True)
-class TrainingLoss(_Training):
+class TrainingLoss:
     """Loss on plain text in the last tenth of the training, in nats per token, by logged step."""
 
-    unit = "logged steps"
+    unit: ClassVar[str] = "logged steps"
+    percent: ClassVar[bool] = False
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
-        parts = {t.seed: t.curve.set_index("step")["loss_text"] for t in evidence.trained if t.family == family}
-        parts = {seed: curve[curve.index > (1 - LAST_PART) * curve.index.max()] for seed, curve in parts.items()}
+        """By `seed` and `step`."""
+        curves = {t.seed: t.curve.set_index("step")["loss_text"] for t in evidence.of_family(family)}
+        parts = {seed: curve[curve.index > (1 - LAST_PART) * curve.index.max()] for seed, curve in curves.items()}
         return pd.concat(parts, names=["seed"]) if parts else NOTHING
 
 
 @dataclass(frozen=True)
-class Explained(_Training):
+class Explained:
     """Share of the variance of the factors learned for every n that a straight line explains (R²), by layer.
 
     A line in log n, or in n.
@@ -87,10 +78,12 @@ class Explained(_Training):
 
     in_log: bool
 
-    unit = "layers"
+    unit: ClassVar[str] = "layers"
+    percent: ClassVar[bool] = False
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
-        tables = {t.seed: found for t in evidence.trained if t.family == family and (found := t.free_factors())}
+        """By `seed` and `layer`."""
+        tables = {t.seed: found for t in evidence.of_family(family) if (found := t.free_factors())}
         shares = {
             (seed, layer): np.corrcoef(np.log(n) if self.in_log else n, factors)[0, 1] ** 2
             for seed, (n, table) in tables.items()
@@ -100,39 +93,22 @@ class Explained(_Training):
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """Something that a task measured, with one kind of RoPE."""
-
-    rope: str
-
-    task = ""
-
-    def rows(self, evidence: Evidence, family: str) -> pd.DataFrame | None:
-        """The finished rows of the task; None where there are none."""
-        return evidence.parts.get((self.task, family, self.rope))
-
-    def commands(self, evidence: Evidence, family: str) -> list[str]:
-        rows = self.rows(evidence, family)
-        sessions = [] if rows is None else [evidence.runs[name]["sessions"] for name in rows["run"].unique()]
-        return [shlex.join(session["command"]) for group in sessions for session in group]
-
-
-@dataclass(frozen=True)
-class Loss(_Measured):
+class Loss:
     """Mean loss over a stretch of positions, in nats per token, by document."""
 
+    rope: str
     first: int
     last: int
     """Both included; the first token has no loss and is position 0."""
     length: int | None = None
     """Context length of the documents, in tokens; where there are none such, the longest there are."""
 
-    task = "loss"
-    unit = "documents"
-    percent = False
+    unit: ClassVar[str] = "documents"
+    percent: ClassVar[bool] = False
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
-        rows = self.rows(evidence, family)
+        """By `seed`, `source` and `document`, without documents that lack one of the positions."""
+        rows = evidence.parts.get(("loss", family, self.rope))
         if rows is None:
             return NOTHING
         lengths = rows["context_length"]
@@ -143,17 +119,19 @@ class Loss(_Measured):
 
 
 @dataclass(frozen=True)
-class Found(_Measured):
-    """Share of needles found at a length (tokens), by trial."""
+class Found:
+    """Share of needles found at a length, by trial."""
 
+    rope: str
     length: int
+    """Tokens."""
 
-    task = "niah"
-    unit = "trials"
-    percent = True
+    unit: ClassVar[str] = "trials"
+    percent: ClassVar[bool] = True
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
-        rows = self.rows(evidence, family)
+        """By `seed`, `depth` and `trial`."""
+        rows = evidence.parts.get(("niah", family, self.rope))
         if rows is None:
             return NOTHING
         rows = rows[rows["context_length"] == self.length]
@@ -161,20 +139,22 @@ class Found(_Measured):
 
 
 @dataclass(frozen=True)
-class NeedleWeight(_Measured):
-    """Weight of the best head on the needle's digits at a length (tokens), by trial.
+class NeedleWeight:
+    """Weight of the best head on the needle's digits at a length, by trial.
 
     The best head is the one with the highest mean over all lengths of its checkpoint.
     """
 
+    rope: str
     length: int
+    """Tokens."""
 
-    task = "key_attention"
-    unit = "trials"
-    percent = False
+    unit: ClassVar[str] = "trials"
+    percent: ClassVar[bool] = False
 
     def values(self, evidence: Evidence, family: str) -> pd.Series:
-        rows = self.rows(evidence, family)
+        """By `seed`, `depth` and `asked`, the trial."""
+        rows = evidence.parts.get(("key_attention", family, self.rope))
         if rows is None:
             return NOTHING
         kept = rows.assign(asked=rows["trial"])

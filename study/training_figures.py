@@ -1,4 +1,4 @@
-"""Figures of the trainings themselves: the loss by step, and the scales that SSMax learned."""
+"""Figures of the trainings themselves: the loss by step, and the factors that were learned."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import axes
-from ssmax_eval.report.series import COLOURS, DASHES
+from ssmax_eval.report.series import COLOURS
 from study.families import label, ordered
+from study.looks import look, mark_training
 from study.trained import Trained
 
 SMOOTH = 10
 """Logged steps that a curve is averaged over."""
-LAYERS = (COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[3])
 
 
 def training_curves(trained: Sequence[Trained]) -> Figure:
@@ -57,15 +57,13 @@ def _curves(trained: Sequence[Trained], family: str, column: str) -> pd.DataFram
 def _spread(ax: Axes, curves: pd.DataFrame, number: int) -> None:
     if curves.empty:
         return
-    look = _look(number)
-    ax.plot(curves.index, curves.mean(axis=1), **look)
-    ax.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=look["color"], alpha=0.15, linewidth=0)
+    line = _look(number)
+    ax.plot(curves.index, curves.mean(axis=1), **line)
+    ax.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=line["color"], alpha=0.15, linewidth=0)
 
 
 def _look(number: int) -> dict[str, Any]:
-    """Colour and dashes of a family, as `report.series.looks` has them."""
-    turn, colour = divmod(number, len(COLOURS))
-    return {"color": COLOURS[colour], "linestyle": DASHES[turn]}
+    return {**look(number), "marker": ""}
 
 
 def learned_factors(trained: Sequence[Trained]) -> Figure:
@@ -76,7 +74,7 @@ def learned_factors(trained: Sequence[Trained]) -> Figure:
     """
     shown = [family for family in ordered(t.family for t in trained) if any(_of(trained, family))]
     if not shown:
-        raise UserError("no checkpoint has learned a scale")
+        raise NothingMeasured("no checkpoint has learned a scale")
     n_train = int(trained[0].record["recipe"]["train_length"])
     n = np.geomspace(1, 32 * n_train, 200)
     figure, grid = axes.panels(len(shown), 0.4 * axes.width(), across=min(len(shown), 4), sharey=True)
@@ -87,20 +85,20 @@ def learned_factors(trained: Sequence[Trained]) -> Figure:
             b = made.learned.get("b", np.zeros_like(s))
             layers = max(layers, len(s))
             for layer, head in np.ndindex(s.shape):
-                colour = LAYERS[layer % len(LAYERS)]
+                colour = COLOURS[layer % len(COLOURS)]
                 ax.plot(n, s[layer, head] * np.log(n) + b[layer, head], color=colour, linewidth=0.9, alpha=0.7)
         ax.plot(n, np.log(n) / np.log(np.arange(1, n_train + 1)).mean(), color="black", linestyle=(0, (5, 2)))
         ax.axhline(1, color="black", linestyle=(0, (1, 1.5)))
         axes.token_axis(ax, n)
-        ax.axvline(n_train, zorder=1.5, **axes.TRAINED)
+        marked = mark_training(ax, n_train)
         count = sum(1 for _ in _of(trained, family))
         ax.set_title(f"{label(family)} ({count} seed{'s' * (count > 1)})", loc="left")
         ax.set_xlabel("keys n (tokens)")
     grid[0].set_ylabel("factor on the scores")
-    handles = [Line2D([], [], color=LAYERS[i % len(LAYERS)], label=f"layer {i}, its heads") for i in range(layers)]
+    handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], label=f"layer {i}, its heads") for i in range(layers)]
     handles.append(Line2D([], [], color="black", linestyle=(0, (5, 2)), label="log n / mean(log n)"))
     handles.append(Line2D([], [], color="black", linestyle=(0, (1, 1.5)), label="1 (softmax)"))
-    axes.place_legend(figure, [*handles, axes.trained_handle([n_train])])
+    axes.place_legend(figure, [*handles, *marked])
     return figure
 
 
@@ -110,7 +108,7 @@ def free_factors(trained: Sequence[Trained]) -> Figure:
     """
     made = {f"{label(t.family)}, seed {t.seed}": found for t in trained if (found := t.free_factors())}
     if not made:
-        raise UserError("no checkpoint has learned a factor for every n")
+        raise NothingMeasured("no checkpoint has learned a factor for every n")
     layers = max(len(table) for _, table in made.values())
     figure, grid = axes.panels(layers, 0.36 * axes.width(), across=layers, sharey=True)
     for layer, ax in enumerate(grid):

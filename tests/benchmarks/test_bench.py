@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 
 import benchmarks as bench
 from benchmarks.__main__ import main
-from benchmarks.measuring import Comparison, interleaved, ready
+from benchmarks.measuring import Comparison, Found, interleaved, ready
 from benchmarks.record import Record
-from benchmarks.table import table
+from benchmarks.table import short, table
 from ssmax_eval.attention import ATTENTIONS
 from ssmax_eval.errors import UserError
 
@@ -56,6 +56,14 @@ def test_the_whole_bench_and_going_on(tiny_folder: Path, tmp_path: Path) -> None
     assert {key: kept[key] for key in stored["comparisons"]} == stored["comparisons"]
     assert len(kept) == len(stored["comparisons"]) + 1
 
+    for name in ("bench.md", "time.png"):
+        (tmp_path / name).unlink()
+    drawn = call("--redraw", "-o", tmp_path)
+    assert (drawn.exit_code, drawn.stdout) == (0, again.stdout)
+    assert (tmp_path / "bench.md").read_text() == again.stdout.removesuffix("\n")
+    assert (tmp_path / "time.png").stat().st_size > 1000
+    assert json.loads((tmp_path / "bench.json").read_text())["comparisons"] == kept
+
     stored["machine"]["threads"] = 4096
     (tmp_path / "bench.json").write_text(json.dumps(stored))
     other = call(tiny_folder, *SMALL, "-o", tmp_path)
@@ -90,6 +98,37 @@ def test_a_damaged_bench_is_said(tiny_folder: Path, tmp_path: Path) -> None:
     assert "no bench that can be read" in result.stderr
 
 
+def test_there_must_be_something_to_draw_again(tmp_path: Path) -> None:
+    result = call("--redraw", "-o", tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: no bench in '{tmp_path}'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def found(**changes: Any) -> Found:
+    seconds = {"theirs": [2.0, 4.0, 2.0], "here": [1.0, 1.0, 3.0]}
+    values = {"section": "s", "title": "t", "against": "theirs", "length": 9, "seconds": seconds, "extra_bytes": {}}
+    return Found(**(values | changes))
+
+
+def test_every_number_is_ours_as_a_fraction_of_the_other(tmp_path: Path) -> None:
+    record = Record(tmp_path, {"checkpoint": "tiny"})
+    record.add("s: t", found(extra_bytes={"theirs": 4 << 20, "here": 3 << 20}))
+    text = table(record)
+    assert "| t | here | theirs | 0.50× (0.25–1.50) | 3 | 0.75× | 3 / 4 |  |" in text
+    assert "| t | theirs | 0.50× | 0.75× |" in text
+
+
+def test_the_short_table_has_some_attentions_at_the_longest_length(tmp_path: Path) -> None:
+    record = Record(tmp_path, {"checkpoint": "tiny"})
+    seconds = {"fused": [2.0], "softmax": [2.0], "ssmax": [3.0]}
+    for length in (9, 99):
+        one = found(section="attention", title=f"one layer, {length}", against="fused", length=length, seconds=seconds)
+        record.add(str(length), one)
+    record.add("s: t", found())
+    assert [line.split(" | ")[0] for line in short(record).splitlines()[2:]] == ["| one layer, 99: ssmax", "| t"]
+
+
 def comparison(**changes: Any) -> Comparison:
     sides = {"theirs": ready(lambda: 1), "here": ready(lambda: 2)}
     return Comparison(**({"section": "s", "title": "t", "against": "theirs", "sides": sides} | changes))
@@ -119,7 +158,8 @@ def test_a_side_without_memory_is_a_remark_and_the_others_are_measured(tmp_path:
     sides = {"theirs": ready(greedy), "here": ready(lambda: 2)}
     record = Record(tmp_path, {"checkpoint": "tiny"})
     record.add("s: t", interleaved(comparison(sides=sides, agreement=agreement), CPU, 2))
-    (row,) = [line for line in table(record).splitlines() if line.startswith("| t ")]
+    every = table(record).partition("## Every comparison")[2]
+    (row,) = [line for line in every.splitlines() if line.startswith("| t ")]
     assert "| – | 2 | – |" in row
     assert "out of memory: theirs" in row
     (read,) = Record(tmp_path, {"checkpoint": "tiny"}).found.values()

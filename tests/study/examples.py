@@ -20,16 +20,15 @@ RISE = {"softmax": 0.5, "ssmax": 0.01, "lssar": 0.02}
 """Nats that the loss rises for each octave beyond the training length."""
 
 
-def checkpoint(folder: Path, family: str, seed: int, finished: bool = True) -> None:
-    """A checkpoint folder with all that the page reads of it."""
-    home = folder / f"{family}-seed{seed}"
-    home.mkdir(parents=True)
+def checkpoint(folder: Path, family: str, seed: int, finished: bool = True, record: bool = False) -> None:
+    """A checkpoint's folder with all that the page reads of it, or the record of a training without weights."""
+    name = f"{family}-seed{seed}"
     attention = ATTENTION.get(family, "softmax")
     rng, draw = np.random.default_rng(seed), np.random.default_rng(100 + seed)
-    learned = {name: draw.uniform(0.1, 0.4, (2, 4)) for name in {"ssmax": "s", "ssmax-bias": "sb"}.get(family, "")}
+    learned = {key: draw.uniform(0.1, 0.4, (2, 4)) for key in {"ssmax": "s", "ssmax-bias": "sb"}.get(family, "")}
     if family == "per-n-512":
         learned = {"p": 0.5 + 0.2 * np.log(np.arange(1, N + 1)) + draw.normal(0, 0.02, (2, N))}
-    record = {
+    training = {
         "recipe": {
             "layers": 2,
             "heads": 4,
@@ -42,21 +41,29 @@ def checkpoint(folder: Path, family: str, seed: int, finished: bool = True) -> N
         "from": None,
         "attention": attention,
         "parameters": 651392,
-        "command": f"ssmax-eval train cpu --attention {attention} --seed {seed} -o checkpoints/{home.name}",
+        "command": f"ssmax-eval train cpu --attention {attention} --seed {seed} -o checkpoints/{name}",
         "texts": ["persuasion"],
         "threads": 1,
         "device": "cpu",
         "seconds": 300.0 + seed,
-        "learned": {name: values.tolist() for name, values in learned.items()},
+        "learned": {key: values.tolist() for key, values in learned.items()},
         "finished": finished,
     }
-    (home / "training.json").write_text(json.dumps(record))
-    (home / "config.json").write_text(json.dumps({"ssmax_eval": {"attention": attention}}))
     lower = 0.01 + 0.001 * seed if attention == "ssmax" else 0.0
     rows = [
         {"step": step, "loss_text": 3 + 3 * np.exp(-step / 80) + rng.normal(0, 0.02) - lower, "right": step / 400}
         for step in range(10, 401, 10)
     ]
+    if record:
+        curve = {column: [row[column] for row in rows] for column in rows[0]}
+        content = {"name": name, "attention": attention, "training": training, "curve": curve}
+        (folder / "records").mkdir(parents=True, exist_ok=True)
+        (folder / "records" / f"{name}.json").write_text(json.dumps(content, separators=(",", ":")))
+        return
+    home = folder / name
+    home.mkdir(parents=True)
+    (home / "training.json").write_text(json.dumps(training))
+    (home / "config.json").write_text(json.dumps({"ssmax_eval": {"attention": attention}}))
     (home / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

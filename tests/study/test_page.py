@@ -6,17 +6,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from ssmax_eval.errors import UserError
-from ssmax_eval.store import read_results, read_runs
-from study import write_claims
+from ssmax_eval.store import read_results
+from study import write_page
 from study.__main__ import main
-from study.commands import Commands
-from study.families import for_drawing, label, of_families, ordered
+from study.claims import Claim, read_claims
+from study.families import label, ordered
 from study.measures import Evidence, Found, Loss, NeedleWeight, TrainingLoss
-from study.rules import ABSENT, FAILS, HOLDS
-from study.table import claims, looked_into, markdown, outcomes
+from study.outcomes import Outcome, looked_into, markdown, outcome, tally
+from study.rows import for_drawing, of_families
 from study.trained import read_trained
+from study.verdicts import ABSENT, FAILS, HOLDS
 from tests.study import examples
 
 FAMILIES = {
@@ -38,7 +40,22 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def evidence(folders: tuple[Path, Path]) -> Evidence:
     store, checkpoints = folders
     trained = read_trained(checkpoints)
-    return Evidence(of_families(read_results(store), trained), trained, read_runs(store))
+    return Evidence(of_families(read_results(store), trained), trained)
+
+
+def claims() -> tuple[Claim, ...]:
+    return read_claims(examples.N).claims
+
+
+def outcomes(evidence: Evidence) -> list[Outcome]:
+    return [outcome(claim, evidence) for claim in claims()]
+
+
+def little(folder: Path) -> tuple[Path, Path]:
+    """A store and a checkpoints folder of one checkpoint with few cells."""
+    examples.checkpoint(folder / "checkpoints", "softmax", 0)
+    examples.runs(folder / "runs", "softmax", 0, "", trials=1, documents=1, length=300)
+    return folder / "runs", folder / "checkpoints"
 
 
 def test_the_page_has_every_claim_and_every_figure(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -47,26 +64,25 @@ def test_the_page_has_every_claim_and_every_figure(folders: tuple[Path, Path], t
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.output.strip() == str(tmp_path / "README.md")
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    for claim in claims(examples.N):
+    for claim in claims():
         assert claim.text in text
     assert "one seed" in text
     assert ABSENT in text
     assert str(tmp_path.parent) not in text  # no paths of one machine
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert len(drawn) == 18
+    assert len(drawn) == 9
     for name in drawn:
-        assert name.endswith(".pdf") or f"(figures/{name})" in text
+        assert f"(figures/{name})" in text
     assert text.count("](figures/") == 9
 
 
 def test_verdicts_follow_what_was_made_up(evidence: Evidence) -> None:
-    found = {outcome.claim.text: outcome for outcome in outcomes(evidence, Commands())}
+    found = {outcome.claim.text: outcome for outcome in outcomes(evidence)}
     lower = found["SSMax ends with a lower training loss than softmax"]
     assert lower.verdict == HOLDS
     assert lower.found is not None
     assert lower.found.mean == pytest.approx(-0.011)
     assert "3 seeds, 4 logged steps each" in lower.measured()
-    assert lower.commands
     needles = found["SSMax finds needles at 10 × the training length where softmax fails, base × 50"]
     assert needles.verdict == HOLDS
     assert "3 seeds, 12 trials each" in needles.measured()
@@ -78,11 +94,11 @@ def test_verdicts_follow_what_was_made_up(evidence: Evidence) -> None:
     flat = found["LSSAR p=15 has a nearly flat loss from 1 × to 16 × the training length"]
     assert flat.verdict == HOLDS
     missing = found["LSSA equals softmax at the training length"]
-    assert (missing.verdict, missing.measured(), missing.commands) == (ABSENT, "–", [])
+    assert (missing.verdict, missing.measured()) == (ABSENT, "–")
 
 
 def test_factors_made_up_from_log_n_are_found_to_follow_it(evidence: Evidence) -> None:
-    (found,) = [o for o in outcomes(evidence, Commands()) if o.claim.this == "per-n-512"]
+    (found,) = [o for o in outcomes(evidence) if o.claim.this == "per-n-512"]
     assert found.found is not None
     assert found.found.this > 0.98 > found.found.than
     assert found.verdict == HOLDS
@@ -98,18 +114,18 @@ def test_what_does_not_hold_is_looked_into_on_the_families_trained_in_another_wa
         worse = [json.dumps({**row, "loss_text": row["loss_text"] + 1.0}) + "\n" for row in rows]
         (folder / "training.jsonl").write_text("".join(worse))
     trained = read_trained(checkpoints)
-    evidence = Evidence(of_families(read_results(store), trained), trained, read_runs(store))
-    found = outcomes(evidence, Commands())
+    evidence = Evidence(of_families(read_results(store), trained), trained)
+    found = outcomes(evidence)
     assert found[0].verdict == FAILS
-    again = looked_into(found, evidence, Commands())
+    again = looked_into(found, evidence)
     *by_position, text = again
     assert (text.claim.this, text.claim.than, text.verdict) == ("ssmax-text", "softmax-text", HOLDS)
     assert "SSMax, text only" in text.measured()
     assert [o.claim.text.partition("better at ")[2] for o in by_position] == ["positions 1 to 7", "positions 64 to 127"]
-    write_claims(store, checkpoints, tmp_path / "out")
+    write_page(store, checkpoints, tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "6 small Llamas in 2 variants" in page
-    assert "(6 more were trained in another way" in page
+    assert " 6 more were trained in another way" in page
     assert all(outcome.measured() in page for outcome in again)
 
 
@@ -121,31 +137,33 @@ def test_families_trained_in_another_way_come_last() -> None:
 
 
 def test_every_claim_is_a_row(evidence: Evidence) -> None:
-    rows = markdown(outcomes(evidence, Commands())).splitlines()
-    assert len(rows) == 2 + len(claims(examples.N))
-    assert {row.count(" | ") for row in rows[2:]} == {4}
+    rows = markdown(outcomes(evidence)).splitlines()
+    assert len(rows) == 2 + len(claims())
+    assert {row.count(" | ") for row in rows[2:]} == {3}
 
 
 def test_values_are_by_seed_and_unit(evidence: Evidence) -> None:
-    loss = Loss("theta x50", 10_000, 19_999).values(evidence, "ssmax")
-    rows = evidence.rows.query("task == 'loss' and family == 'ssmax' and rope != '' and seed == 1 and document == 2")
+    loss = Loss("base x 50", 10_000, 19_999).values(evidence, "ssmax")
+    rows = evidence.rows.query(
+        "task == 'loss' and family == 'ssmax' and rope != 'plain' and seed == 1 and document == 2"
+    )
     near = rows[rows["position"] < examples.N]
     for length in (examples.N, 20_000):
-        short = Loss("theta x50", 1, examples.N - 1, length=length).values(evidence, "ssmax")
+        short = Loss("base x 50", 1, examples.N - 1, length=length).values(evidence, "ssmax")
         wanted = near.loc[near["context_length"] == length, "nll"].mean()
         assert short.xs(1, level="seed").xs(2, level="document").item() == pytest.approx(wanted)
     expected = rows.loc[rows["position"] >= 10_000, "nll"].mean()
     assert len(loss) == 3 * 3
     assert loss.xs(1, level="seed").xs(2, level="document").item() == pytest.approx(expected)
-    assert len(Found("", 1280).values(evidence, "softmax")) == 1 * 3 * 4
-    assert Loss("theta x50", 10_000, 20_000).values(evidence, "ssmax").empty  # no document is that long
+    assert len(Found("plain", 1280).values(evidence, "softmax")) == 1 * 3 * 4
+    assert Loss("base x 50", 10_000, 20_000).values(evidence, "ssmax").empty  # no document is that long
     assert TrainingLoss().values(evidence, "lssa").empty
-    assert NeedleWeight("", 1024).values(evidence, "lssa").empty
+    assert NeedleWeight("plain", 1024).values(evidence, "lssa").empty
 
 
 def test_the_best_head_is_that_of_each_seed(evidence: Evidence) -> None:
     """Seeds have their best head in different places; made up so that it is the third or the second."""
-    weights = NeedleWeight("theta x50", 128).values(evidence, "ssmax")
+    weights = NeedleWeight("base x 50", 128).values(evidence, "ssmax")
     assert len(weights) == 3 * 4
     assert weights.min() > 0.7
     ranked = for_drawing(evidence.rows.query("task == 'key_attention' and family == 'ssmax'"))
@@ -164,7 +182,7 @@ def test_series_are_families(evidence: Evidence) -> None:
         "novel",
         "factor per n, text only, 512 tokens",
     ]
-    niah = for_drawing(evidence.rows.query("task == 'niah' and family == 'softmax' and rope != ''"))
+    niah = for_drawing(evidence.rows.query("task == 'niah' and family == 'softmax' and rope != 'plain'"))
     assert not niah.duplicated(["context_length", "depth", "trial"]).any()
 
 
@@ -183,15 +201,51 @@ def test_two_runs_of_the_same_are_refused(folders: tuple[Path, Path]) -> None:
         of_families(twice, read_trained(checkpoints))
 
 
+def test_verdicts_that_rest_on_one_seed_are_counted_apart(evidence: Evidence) -> None:
+    found = {one.claim.text: one for one in outcomes(evidence)}
+    several = found["SSMax ends with a lower training loss than softmax"]
+    single = found["SSMax with a bias predicts worse at 10 000 to 20 000 than without, base × 50"]
+    missing = found["LSSA equals softmax at the training length"]
+    assert tally([several, single, missing, single]) == "holds 3 (2 of them on one seed), not measured 1"
+    assert tally([several]) == "holds 1"
+
+
+def test_a_batch_that_was_halved_does_not_stop_the_page(tmp_path: Path) -> None:
+    """Such a session leaves a note beside the line of its start, which has no command."""
+    store, checkpoints = little(tmp_path)
+    for sessions in store.glob("*/sessions.jsonl"):
+        with sessions.open("a") as file:
+            file.write('{"kind": "out_of_memory", "batch_size": 1}\n{"out_of_memory": "no memory left"}\n')
+    assert write_page(store, checkpoints, tmp_path / "out")[0].is_file()
+
+
+def test_pdfs_are_written_where_they_are_asked_for_and_pictures_are_small(tmp_path: Path) -> None:
+    store, checkpoints = little(tmp_path)
+    page, *files = write_page(store, checkpoints, tmp_path / "out", pdf=True)
+    assert page.name == "README.md"
+    assert {path.stem for path in files if path.suffix == ".pdf"} == {path.stem for path in files}
+    for path in files:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert (image.mode, image.width) == ("P", 1600)
+            assert path.stat().st_size < 150_000
+
+
+def test_trainings_without_weights_are_on_the_page(tmp_path: Path) -> None:
+    store, checkpoints = little(tmp_path)
+    examples.checkpoint(checkpoints, "ssmax-text", 0, record=True)
+    text = write_page(store, checkpoints, tmp_path / "out")[0].read_text(encoding="utf-8")
+    assert "| SSMax, text only | ssmax | 0 | 400 |" in text
+
+
 def test_little_is_enough(tmp_path: Path) -> None:
     """One checkpoint, one task: a page without verdicts, and the figures that there can be."""
-    examples.checkpoint(tmp_path / "checkpoints", "softmax", 0)
-    examples.checkpoint(tmp_path / "checkpoints", "ssmax", 0, finished=False)
-    examples.runs(tmp_path / "runs", "softmax", 0, "", trials=1, documents=1, length=300)
-    written = write_claims(tmp_path / "runs", tmp_path / "checkpoints", tmp_path / "out")
+    store, checkpoints = little(tmp_path)
+    examples.checkpoint(checkpoints, "ssmax", 0, finished=False)
+    written = write_page(store, checkpoints, tmp_path / "out")
     text = written[0].read_text(encoding="utf-8")
     assert "1 small Llama" in text
-    assert f"{ABSENT} {len(claims(examples.N))}" in text
+    assert f"{ABSENT} {len(claims())}" in text
     names = {path.stem for path in written[1:]}
     assert names == {"overview-plain-rope", "loss-by-length", "retrieval-by-length", "training"}
 
@@ -199,14 +253,17 @@ def test_little_is_enough(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said(folders: tuple[Path, Path], tmp_path: Path) -> None:
     store, checkpoints = folders
     with pytest.raises(UserError, match="no folder"):
-        write_claims(store / "softmax-seed0__niah", tmp_path / "nowhere", tmp_path)
+        write_page(store / "softmax-seed0__niah", tmp_path / "nowhere", tmp_path)
     with pytest.raises(UserError, match="no finished checkpoints"):
-        write_claims(store, tmp_path, tmp_path)
+        write_page(store, tmp_path, tmp_path)
     with pytest.raises(UserError, match="no runs in"):
-        write_claims(tmp_path, checkpoints, tmp_path)
+        write_page(tmp_path, checkpoints, tmp_path)
     examples.checkpoint(tmp_path, "lssa", 7)
     with pytest.raises(UserError, match="none of the finished checkpoints lssa-seed7"):
-        write_claims(store / "softmax-seed0__niah", tmp_path, tmp_path)
+        write_page(store / "softmax-seed0__niah", tmp_path, tmp_path)
+    result = CliRunner().invoke(main, [str(store), "--checkpoints", str(tmp_path / "nowhere")])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith("Error: no folder")
     (tmp_path / "lssa-seed7" / "config.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         read_trained(tmp_path)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ssmax_eval.report import statistics
-from study.rules import ABSENT, FAILS, HOLDS, OPEN, Difference, Range, difference
+from study.verdicts import ABSENT, FAILS, HOLDS, OPEN, Difference, Range, difference
 
 
 def values(table: dict[int, list[float]]) -> pd.Series:

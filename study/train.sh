@@ -1,9 +1,26 @@
 #!/bin/sh
-# Trains the reference checkpoints, one after the other: about six hours on one processor core. Run it from a folder
-# with `novels/`, the texts to train on (Mansfield Park, Northanger Abbey, Persuasion, Sense and Sensibility; Emma and
-# Pride and Prejudice are kept for measuring). A training that was stopped goes on, one that is done is left alone.
+# Trains the reference checkpoints, one after the other: about six hours on one processor core. A training that was
+# stopped goes on, and one that is done is left alone.
+#
+#   study/train.sh                    the families of study/families.yaml
+#   study/train.sh --attention NAME   seeds 0 to 2 with another attention, as `ssmax-eval list` names it, trained the
+#                                     same: checkpoints/NAME-seed0 to NAME-seed2
+#
+# Run it from the root of the checkout, with the texts to train on in `novels/`: Mansfield Park, Northanger Abbey,
+# Persuasion, Sense and Sensibility. Emma and Pride and Prejudice are kept for measuring.
 set -e
 train() { name=$1; shift; ssmax-eval train cpu --text novels -o "checkpoints/$name" "$@"; }
+
+case $#:$1 in
+  0:) ;;
+  2:--attention)
+    family=$(printf %s "$2" | tr ':=,/' '----')
+    for seed in 0 1 2; do
+      train "$family-seed$seed" --attention "$2" --seed $seed
+    done
+    exit ;;
+  *) echo "usage: study/train.sh [--attention NAME]; given: $*" >&2; exit 2 ;;
+esac
 
 for seed in 0 1 2 3 4; do
   train softmax-seed$seed --attention softmax --seed $seed --set keep_at=[0.75]

@@ -1,16 +1,17 @@
-"""When a claim holds: a difference, its interval, and the range that the claim asks for."""
+"""When a claim holds: a difference, its interval, the range that the claim asks for, and the verdict."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ssmax_eval.report import statistics
 
-HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "not told apart", "not measured"
+HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "inconclusive", "not measured"
 SEEDS = 3
 """From this many paired seeds on, they have an interval of their own."""
 
@@ -49,24 +50,40 @@ def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = Fa
         return None
     change = both["this"] - both["than"]
     by_seed = both.groupby(level="seed").mean()
-    chosen = (*_over_units(change, shares), unit)
+    interval = _over_units(change, unit, shares)
     if len(by_seed) >= SEEDS:
-        per_seed = by_seed["this"] - by_seed["than"]
-        low, high = (float(x) for x in statistics.student(per_seed.mean(), per_seed.std(), len(per_seed)))
-        if not high - low < chosen[1] - chosen[0]:
-            chosen = (max(low, -1.0), min(high, 1.0), "seeds") if shares else (low, high, "seeds")
-    # Every seed counts the same, whatever it has measured.
-    mean, (low, high, over) = by_seed.mean(), chosen
-    return Difference(mean["this"], mean["than"], low, high, over, len(by_seed), round(len(both) / len(by_seed)))
+        over_seeds = _over_seeds(by_seed["this"] - by_seed["than"], shares)
+        # A single unit has no interval (NaN); then that over the seeds counts.
+        if not over_seeds.width < interval.width:
+            interval = over_seeds
+    # Every seed counts the same, however much of it was measured.
+    mean = by_seed.mean()
+    units = round(len(both) / len(by_seed))
+    return Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units)
 
 
-def _over_units(change: pd.Series, shares: bool) -> tuple[float, float]:
+class _Interval(NamedTuple):
+    low: float
+    high: float
+    over: str
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+
+def _over_seeds(change: pd.Series, shares: bool) -> _Interval:
+    low, high = (float(x) for x in statistics.student(change.mean(), change.std(), len(change)))
+    return _Interval(max(low, -1.0), min(high, 1.0), "seeds") if shares else _Interval(low, high, "seeds")
+
+
+def _over_units(change: pd.Series, unit: str, shares: bool) -> _Interval:
     if shares:
-        limits = statistics.paired_proportions((change < 0).sum(), (change > 0).sum(), len(change))
-        return float(limits[0]), float(limits[1])
-    units = change.groupby(level=[name for name in change.index.names if name != "seed"]).mean()
-    low, high, _ = statistics.paired_means(units.to_numpy(np.float64))
-    return low, high
+        low, high = map(float, statistics.paired_proportions((change < 0).sum(), (change > 0).sum(), len(change)))
+    else:
+        units = change.groupby(level=[name for name in change.index.names if name != "seed"]).mean()
+        low, high = statistics.paired_means(units.to_numpy(np.float64))[:2]
+    return _Interval(low, high, unit)
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,7 @@ class Range:
     high: float = math.inf
 
     def verdict(self, found: Difference | None) -> str:
-        """`holds` if the whole interval is inside, `does not hold` if it is outside, else `not told apart`."""
+        """`holds` if the whole interval is inside, `does not hold` if it is outside, else `inconclusive`."""
         if found is None:
             return ABSENT
         if found.low > self.low and found.high < self.high:

@@ -1,0 +1,92 @@
+"""What was measured for each claim, and the table of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from study.claims import Claim
+from study.families import label, listed
+from study.measures import Evidence
+from study.verdicts import ABSENT, FAILS, HOLDS, OPEN, Difference, difference, signed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A claim with what was measured."""
+
+    claim: Claim
+    found: Difference | None
+    """None where something was not measured."""
+
+    @property
+    def verdict(self) -> str:
+        """One of four, by `Range.verdict`."""
+        return self.claim.wanted.verdict(self.found)
+
+    def measured(self) -> str:
+        """The two values, their difference with its interval, and how much that rests on."""
+        if self.found is None:
+            return "–"
+        claim, found = self.claim, self.found
+        percent = claim.measure.percent
+        than, this = (f"{100 * x:.0f} %" if percent else f"{x:.3f}" for x in (found.than, found.this))
+        if claim.this == claim.than:
+            values = f"{label(claim.this)} from {than} to {this}"
+        else:
+            values = f"{label(claim.than)} {than}, {label(claim.this)} {this}"
+        mean, low, high = (signed(x, percent, 3) for x in (found.mean, found.low, found.high))
+        limits = "no interval" if math.isnan(found.low) else f"[{low}, {high}] over {found.over}"
+        limits = limits.replace(" points,", ",")
+        seeds = f"{found.seeds} seeds" if found.seeds > 1 else "**one seed**"
+        return f"{values}: {mean} {limits}; {seeds}, {found.units} {claim.measure.unit} each"
+
+
+def outcome(claim: Claim, evidence: Evidence) -> Outcome:
+    """What the evidence says of a claim."""
+    this = claim.measure.values(evidence, claim.this)
+    than = claim.than_measure.values(evidence, claim.than)
+    return Outcome(claim, difference(this, than, claim.measure.unit, shares=claim.measure.percent))
+
+
+def looked_into(outcomes: Sequence[Outcome], evidence: Evidence) -> list[Outcome]:
+    """The details of the claims that do not hold, and the same claims on families trained in another way.
+
+    What was not measured is left out.
+    """
+    closer = [
+        closer
+        for claim in (one.claim for one in outcomes if one.verdict == FAILS)
+        for closer in (*claim.details, *(_in(ending, claim) for ending in listed().studies))
+    ]
+    found = (outcome(claim, evidence) for claim in closer)
+    return [one for one in found if one.verdict != ABSENT]
+
+
+def _in(ending: str, claim: Claim) -> Claim:
+    """The claim about the same families trained in another way."""
+    return replace(claim, this=claim.this + ending, than=claim.than + ending)
+
+
+def tally(outcomes: Sequence[Outcome]) -> str:
+    """How many claims have each verdict, those that rest on one seed counted apart."""
+    counts = Counter(one.verdict for one in outcomes)
+    single = Counter(one.verdict for one in outcomes if one.found is not None and one.found.seeds == 1)
+    return ", ".join(
+        f"{verdict} {counts[verdict]}" + (f" ({single[verdict]} of them on one seed)" if single[verdict] else "")
+        for verdict in (HOLDS, FAILS, OPEN, ABSENT)
+        if counts[verdict]
+    )
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """The claims as a Markdown table, a row each."""
+    lines = ["| claim (and the difference it asks for) | the paper | measured here | verdict |", "|---|---|---|---|"]
+    for one in outcomes:
+        claim = one.claim
+        asked = claim.wanted.text(claim.measure.percent)
+        verdict = f"**{one.verdict}**" if one.verdict == HOLDS else one.verdict
+        lines.append(f"| {claim.text} ({asked}) | {claim.reported} | {one.measured()} | {verdict} |")
+    return "\n".join(lines)
