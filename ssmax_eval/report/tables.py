@@ -27,7 +27,7 @@ def by_length(frame: pd.DataFrame, quantity: Wanted = None, lengths: Sequence[in
     """Return a quantity per `series` and `context_length` (tokens), all depths pooled.
 
     Each unit is averaged first. A share then has Wilson's interval over `n` units, if it is 0 or 1 in each, and a mean
-    Student's; of rows that compete, such as heads, the best of the series counts (see `best_rows`), and its columns are there.
+    Student's. Of rows that compete, such as heads, the best of the series counts (see `best_rows`) and is named.
     `failed` counts cells that broke off, which are no misses and not in `n`. A prefix quantity, such as a loss, is
     the mean over the first L positions for every L of `lengths` (see `prefix_means`), with `perplexity` where it is
     in nats.
