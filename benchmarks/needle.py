@@ -9,6 +9,7 @@ import torch
 from benchmarks.measuring import Call, Comparison, ready
 from benchmarks.subject import Subject
 from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.rewriting import seam
 from ssmax_eval.tasks import TASKS
 from ssmax_eval.tasks.key_attention import KeyAttention
 from ssmax_eval.tasks.prompts import Prompt
@@ -103,7 +104,7 @@ def keys(subject: Subject) -> Iterator[Comparison]:
 
     @contextmanager
     def eager() -> Iterator[Call]:
-        own = subject.hf.config._attn_implementation
+        own = seam.implementation_of(subject.hf.config)
         subject.hf.set_attn_implementation("eager")
         try:
             yield _weights

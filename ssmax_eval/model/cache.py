@@ -1,4 +1,4 @@
-"""A key-value cache that takes its room at once, so that reading on copies nothing that is there already."""
+"""A key-value cache that allocates its memory at once, so that reading on copies no keys or values again."""
 
 from typing import Any
 
@@ -9,17 +9,19 @@ from transformers.cache_utils import DynamicLayer
 
 
 class Room:
-    """Memory for the keys and values of all layers, in one piece where they are alike.
+    """Memory for the keys and values of all layers, in one block where their shapes are the same.
 
-    In one piece because pieces between the activations of a pass would break up the memory that these leave.
+    Many blocks between the activations of a pass would leave memory in pieces too small to use again.
     """
 
     def __init__(self, tokens: int, layers: int) -> None:
-        self.tokens, self.layers = tokens, layers
+        self.tokens = tokens
+        """Tokens that each layer has room for."""
+        self.layers = layers
         self._left: list[Tensor] = []
 
     def like(self, x: Tensor) -> Tensor:
-        """An empty tensor for keys or values such as x [B, K, T, D]: [B, K, tokens, D]."""
+        """Return an empty tensor for keys or values such as x [B, K, T, D]: [B, K, tokens, D]."""
         shape = (*x.shape[:2], self.tokens, x.shape[3])
         if not self._left:
             self._left = list(x.new_empty(2 * self.layers, *shape).unbind())
@@ -28,10 +30,10 @@ class Room:
         return self._left.pop() if alike else x.new_empty(shape)
 
 
-class Roomy(DynamicLayer):  # type: ignore[misc]
-    """transformers' layer of a cache, its keys and values the first part of tensors with room for more.
+class LayerWithRoom(DynamicLayer):  # type: ignore[misc]
+    """A layer of transformers' cache whose keys and values are the first part of larger tensors.
 
-    The plain one joins old and new in a new tensor at every piece: for a moment both are there.
+    The plain layer copies old and new into a new tensor at every piece, so that for a moment both exist.
     """
 
     def __init__(self, room: Room) -> None:
@@ -43,7 +45,7 @@ class Roomy(DynamicLayer):  # type: ignore[misc]
         self._all: tuple[Tensor, ...] = (self.room.like(key_states), self.room.like(value_states))
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Add keys and values [B, K, T, D]; all there are, [B, K, S, D]."""
+        """Add keys and values [B, K, T, D], and return all of them, [B, K, S, D]."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
@@ -60,8 +62,8 @@ class Roomy(DynamicLayer):  # type: ignore[misc]
 
 
 def cache_for(config: PretrainedConfig, tokens: int) -> DynamicCache:
-    """The cache that transformers makes for a model, its plain layers with room for so many tokens."""
+    """Return the cache that transformers makes for a model, its plain layers with room for `tokens`."""
     cache = DynamicCache(config=config)
     room = Room(tokens, len(cache.layers))
-    cache.layers = [Roomy(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [LayerWithRoom(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache

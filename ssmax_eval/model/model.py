@@ -27,7 +27,7 @@ HEAD_ROWS = 128
 
 @dataclass(frozen=True)
 class Question:
-    """Sequences that end with the answers expected of the model, and the rows of attention to look at."""
+    """Sequences that end with the expected answers, and the rows of attention to look at."""
 
     ids: Any
     """int64 tokens [B, T], or [T]."""
@@ -93,7 +93,7 @@ class Model:
 
     @cached_property
     def resumable(self) -> bool:
-        """Whether a pass can be read on from and taken back, so that what texts have in common runs once."""
+        """Whether a pass can be cut back and read on from, so that what texts have in common runs once."""
         return self.rewriting is not None and resumable(self.hf, self.rewriting)
 
     @cached_property

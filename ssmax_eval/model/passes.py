@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from ssmax_eval.attention import Attention, Call
 from ssmax_eval.checkpoint.rope import forget_lengths, length_dependent
 from ssmax_eval.errors import UserError
-from ssmax_eval.model.cache import Roomy, cache_for
+from ssmax_eval.model.cache import LayerWithRoom, cache_for
 from ssmax_eval.rewriting.canary import difference, inputs
 from ssmax_eval.rewriting.rewriting import Probe, Rewriting
 
@@ -20,10 +20,10 @@ Reduce = Callable[[Tensor], Tensor]
 
 
 class Pass:
-    """The model below its head, and what it has read so far.
+    """One forward pass of the model below its head, and the tokens that it has read so far.
 
-    With `room` for so many tokens it keeps keys and values, so that `read` may be called again and `cut` may take
-    tokens back; it gives the numbers of one pass over everything where `resumable` says so. Without, it reads once.
+    With `room` (tokens) it keeps keys and values: `read` may be called again, and `cut` takes tokens back. Where
+    `resumable` says so, the numbers are those of one pass over everything. Without `room`, it reads once.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Pass:
         return self.ids.shape[1]
 
     def shared(self, ids: Tensor, rows: Sequence[int] = ()) -> int:
-        """How many tokens of ids [B, T] are read already, in a pass that kept the queries of all `rows` among them."""
+        """Return how many tokens of ids [B, T] are read already, with the queries of all `rows` among them kept."""
         if self.cache is None or len(self.ids) != len(ids):
             return 0
         both = min(self.length, ids.shape[1])
@@ -63,11 +63,11 @@ class Pass:
         self._queries = {layer: query[:, :, : len(self.rows)] for layer, query in self._queries.items()}
 
     def read(self, ids: Tensor, rows: Sequence[int] = (), reduce: Reduce | None = None) -> tuple[Any, list[Tensor]]:
-        """Read on by ids [B, T]: the model's output below its head for them, and `reduce` of each layer's weights.
+        """Read on by ids [B, T]: return the model's output below its head for them, and `reduce` of each layer.
 
-        `rows` are counted from the first token of all, in order; those among `ids` have their queries kept. With
-        `reduce`, the weights of all `rows` on all tokens so far are formed, from the queries and keys of the very
-        calls that attended, and nothing else ever is.
+        `rows` are counted from the first token of all, in order. The queries of those among `ids` are kept. With
+        `reduce`, the weights of all `rows` on all tokens so far are computed, from the queries and keys of the calls
+        that attended; no other weights are.
         """
         start, looked_at = self.length, dict[int, Tensor]()
         here = sorted({row - start for row in rows if start <= row < start + ids.shape[1]})
@@ -105,9 +105,9 @@ class _ReachedError(Exception):
 
 @torch.inference_mode()
 def body_of(hf: PreTrainedModel) -> nn.Module:
-    """The part of a model below its head: what its forward calls for hidden states. UserError when there is none.
+    """Return the part of a model below its head: what its forward calls for hidden states. UserError without one.
 
-    Usually `base_model`; but OPT and Whisper go past that, to the decoder inside.
+    Usually that is `base_model`; OPT and Whisper call the decoder inside of it.
     """
 
     def reached(*_: Any, **__: Any) -> None:
@@ -120,12 +120,12 @@ def body_of(hf: PreTrainedModel) -> nn.Module:
                 hf(input_ids=torch.zeros(1, 1, dtype=torch.long, device=hf.device), use_cache=False)
             except _ReachedError:
                 return part
-    raise UserError(f"{type(hf).__name__} has no part that gives it hidden states; its logits cannot be made in slices")
+    raise UserError(f"{type(hf).__name__} has no part that computes hidden states, so logits cannot be made in slices")
 
 
 @contextmanager
 def answering(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Inside the block, `module` answers with `forward` instead of its own."""
+    """Inside the block, make `module` answer with `forward` instead of its own."""
     own = module.__dict__.get("forward")
     module.forward = forward
     try:
@@ -139,10 +139,10 @@ def answering(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
 
 @torch.inference_mode()
 def resumable(hf: PreTrainedModel, rewriting: Rewriting) -> bool:
-    """Whether a pass over this model can be interrupted, taken back and read on from, and stay what it is.
+    """Whether a pass over this model can be read in pieces and cut back without a change in its numbers.
 
-    Every layer must keep all its keys and nothing else, and be plainly causal: a window that drops keys, a recurrent
-    state, keys shared between layers or biases by position are not. Then a few tokens are read both ways.
+    Every layer must keep all its keys and nothing else, and be plainly causal. That rules out a window that drops
+    keys, a recurrent state, keys shared between layers and biases by position. Then a few tokens are read both ways.
     """
     if length_dependent(hf.config):
         return False
@@ -163,7 +163,7 @@ def resumable(hf: PreTrainedModel, rewriting: Rewriting) -> bool:
             layers = first.cache.layers if first.cache is not None else []
             if not (plain and all(plain) and layers and len(plain) % len(layers) == 0):
                 return False
-            if any(type(layer) is not Roomy or layer.get_seq_length() != first.length for layer in layers):
+            if any(type(layer) is not LayerWithRoom or layer.get_seq_length() != first.length for layer in layers):
                 return False
         first.cut(half)
         pieces = first.read(ids[:, half:])[0][0]
@@ -175,7 +175,7 @@ def resumable(hf: PreTrainedModel, rewriting: Rewriting) -> bool:
 
 
 def pieces(start: int, stop: int, size: int | None, last: int = 1) -> Iterator[tuple[int, int]]:
-    """Tokens start … stop−1 in pieces of at most `size`, except that the final one has at least `last`."""
+    """Yield tokens start … stop−1 in pieces of at most `size`, except that the final one has at least `last`."""
     while size is not None and stop - start > max(size, last):
         end = min(start + size, stop - last)
         yield start, end

@@ -100,3 +100,8 @@ def layer_index(module: nn.Module) -> int | None:
     """Return the layer that an attention module belongs to; None where it does not know."""
     layer = getattr(module, "layer_idx", None)
     return None if layer is None else int(layer)
+
+
+def use_one_gpu(arguments: Any) -> None:
+    """Make transformers' Trainer use at most one of several GPUs, given its `TrainingArguments`."""
+    arguments._n_gpu = min(arguments.n_gpu, 1)

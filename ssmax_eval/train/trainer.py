@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from ssmax_eval.files import append_line, whole_lines, write_whole
+from ssmax_eval.rewriting import seam
 from ssmax_eval.train.data import ANSWER, FREE, LOOKUP, TEXT, Data
 from ssmax_eval.train.recipe import Recipe
 
@@ -55,7 +56,7 @@ def arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
         bf16=recipe.bf16,
         seed=recipe.seed,
     )
-    made._n_gpu = min(made.n_gpu, 1)
+    seam.use_one_gpu(made)
     return made
 
 
