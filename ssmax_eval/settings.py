@@ -70,10 +70,3 @@ def _converted(name: str, value: Any, hint: Any, where: str) -> Any:
         if kind is float and isinstance(value, str) and NUMBER.fullmatch(value):
             return float(value)
     raise UserError(f"{name!r} in {where} is {value!r}, which is no {' or '.join(k.__name__ for k in kinds)}")
-
-
-def shipped(room: str, folder: str) -> dict[str, Path]:
-    """The YAML files that a room ships, by name: inside the package once it is installed, beside it in a checkout."""
-    package = Path(__file__).parent
-    inside = package / room / "settings"
-    return {path.stem: path for path in sorted((inside if inside.is_dir() else package.parent / folder).glob("*.yaml"))}
