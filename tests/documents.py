@@ -19,10 +19,13 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def lines(page: Path, program: str) -> list[str]:
-    """What a page says to type at a shell, in its blocks and between backticks, that starts with `program`."""
+    """What a page says to type at a shell, in its blocks and between backticks, that starts with `program`.
+
+    Between backticks, two words such as `ssmax-eval show` name a command and are not to be typed as they stand.
+    """
     text = page.read_text(encoding="utf-8")
     shell = "\n".join(block for kind, block in BLOCK.findall(text) if kind in ("sh", "text", ""))
-    spans = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+    spans = [span for span in re.findall(r"`([^`\n]+)`", BLOCK.sub("", text)) if len(span.split()) > 2]
     found = [line.strip().removeprefix("$ ") for line in [*shell.replace("\\\n", " ").splitlines(), *spans]]
     return [line for line in found if line.startswith(f"{program} ")]
 
