@@ -25,7 +25,9 @@ def lines(page: Path, program: str) -> list[str]:
     """
     text = page.read_text(encoding="utf-8")
     shell = "\n".join(block for kind, block in BLOCK.findall(text) if kind in ("sh", "text", ""))
-    spans = [span for span in re.findall(r"`([^`\n]+)`", BLOCK.sub("", text)) if len(span.split()) > 2]
+    spans = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+    if program == "ssmax-eval":
+        spans = [span for span in spans if len(span.split()) > 2]
     found = [line.strip().removeprefix("$ ") for line in [*shell.replace("\\\n", " ").splitlines(), *spans]]
     return [line for line in found if line.startswith(f"{program} ")]
 

@@ -35,4 +35,5 @@ def list_() -> None:
 
 
 def _table(title: str, rows: dict[str, str]) -> None:
-    click.echo(f"{title}\n" + "\n".join(f"  {name:<20} {about}" for name, about in rows.items()) + "\n")
+    width = max(map(len, rows))
+    click.echo(f"{title}\n" + "\n".join(f"  {name:<{width}}  {about}" for name, about in rows.items()) + "\n")
