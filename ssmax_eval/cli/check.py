@@ -12,12 +12,12 @@ from ssmax_eval.cli.options import checkpoint_of
 
 @click.command()
 @click.argument("checkpoint")
-@click.option("--attention", "attentions", multiple=True, help="Attention to try; all of them by default.")
+@click.option("--attention", "attentions", multiple=True, help="Attention to try; repeatable. Default: all of them.")
 @options.checkpoint_options
 def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
-    """Load CHECKPOINT and prove, on a few tokens, that its attention can be rewritten.
+    """Check, on a few tokens, that the attention of CHECKPOINT can be rewritten.
 
-    Given an attention instead (a name, or file.py:Class), prove that it does what an attention must.
+    Give the name of an attention instead, or file.py:Class, to check that it does what every attention must do.
 
     \b
     Examples:
@@ -42,13 +42,15 @@ def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
 
 @click.command()
 @click.argument("checkpoint")
-@click.option("--attention", required=True, help="Attention and parameters to carry, e.g. ssmax:s=0.168.")
+@click.option(
+    "--attention", required=True, help="Attention and parameters to write into the config, e.g. ssmax:s=0.168."
+)
 @click.option("-o", "--output", required=True, help="New folder for the checkpoint.")
 @options.checkpoint_options
 def convert(checkpoint: str, attention: str, output: str, **loading: Any) -> None:
-    """Copy CHECKPOINT to a folder whose config carries the attention.
+    """Copy CHECKPOINT to a new folder whose config names the attention.
 
-    It loads here by itself, and in transformers after `ssmax_eval.register()`.
+    The folder then loads with that attention here, and in transformers after `ssmax_eval.register()`.
 
     Example:  ssmax-eval convert smollm2-135m --attention ssmax:s=0.125 -o smollm2-ssmax
     """

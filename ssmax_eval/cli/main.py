@@ -1,4 +1,4 @@
-"""The command line: a thin skin, assembled here. Everything heavy is imported inside the command that needs it."""
+"""The commands, put together. What is slow to import is imported inside the command that needs it."""
 
 import logging
 
@@ -18,7 +18,7 @@ from ssmax_eval.cli.train import train
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def main() -> None:
-    """Does a checkpoint still find things, and predict well, far beyond its training length?
+    """Measure whether a checkpoint still finds things, and predicts well, far beyond its training length.
 
     Example:  ssmax-eval run smollm2-135m --attention softmax --attention ssmax -o runs
     """

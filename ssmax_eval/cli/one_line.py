@@ -1,4 +1,4 @@
-"""A mistake of the user's is said in one line, with exit status 2; anything else is a bug and keeps its traceback."""
+"""Print a user's mistake as one line and exit with status 2; anything else is a bug and keeps its traceback."""
 
 from typing import Any
 
