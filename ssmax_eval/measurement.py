@@ -57,7 +57,7 @@ class Measurement:
         if self.error is not None:
             record["error"] = self.error
         else:
-            record |= {"values": dict(self.values), "rows": {k: _packed(v) for k, v in self.rows.items()}}
+            record |= {"values": dict(self.values), "rows": {k: _column_to_json(v) for k, v in self.rows.items()}}
         return json.dumps(record, allow_nan=False, separators=(",", ":"))
 
     @classmethod
@@ -78,7 +78,9 @@ class Measurement:
             raise ValueError(f"error must be a text; got {error!r}")
         values = _mapping(parts.get("values", {}), "values")
         _check_scalars(values.values(), "values")
-        rows = {name: _unpacked(name, column) for name, column in _mapping(parts.get("rows", {}), "rows").items()}
+        rows = {
+            name: _column_from_json(name, column) for name, column in _mapping(parts.get("rows", {}), "rows").items()
+        }
         return cls(_cell(parts.get("cell")), values, rows, error, seconds)
 
 
@@ -149,16 +151,16 @@ DIGITS = 6
 """Significant ones of the numbers in rows that are stored: what follows differs with the order of float32 sums."""
 
 
-def _packed(column: Sequence[Scalar]) -> Any:
-    """A column as JSON holds it: numbers to DIGITS, and whole ones that count up by one as their two ends."""
+def _column_to_json(column: Sequence[Scalar]) -> Any:
+    """Return a column as JSON holds it: numbers to DIGITS, and whole ones that count up by one as their two ends."""
     values = [float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value for value in column]
     if len(values) > 2 and type(values[0]) is int and values == list(range(values[0], values[0] + len(values))):
         return {"from": values[0], "to": values[-1]}
     return values
 
 
-def _unpacked(name: str, column: Any) -> Sequence[Scalar]:
-    """A column as it was before `_packed`. ValueError where it is none."""
+def _column_from_json(name: str, column: Any) -> Sequence[Scalar]:
+    """Return what `_column_to_json` was given. ValueError where this is no column."""
     if isinstance(column, dict):
         ends = column.get("from"), column.get("to")
         if column.keys() != {"from", "to"} or not all(type(end) is int for end in ends):

@@ -31,16 +31,17 @@ def all_cells(folder: Path) -> dict[Cell, Stored]:
 
     A damaged line is named in a warning and left out. UserError where the packed file is damaged.
     """
+    lines = list(stored_cells(folder / CELLS_FILE))  # first: `pack` may remove them while the packed file is read
     packed = folder / PACKED_FILE
     cells = {one.measurement.cell: one for one in _read_packed(packed)} if packed.exists() else {}
-    return cells | {one.measurement.cell: one for one in stored_cells(folder / CELLS_FILE)}
+    return cells | {one.measurement.cell: one for one in lines}
 
 
 def pack(folder: Path) -> Path:
     """Put all cells of a run into its packed file, and remove their lines; return the file.
 
-    It is read back and compared, digit by digit, before any line is removed. The run can go on afterwards.
-    UserError when another process is writing the run.
+    It is read back and compared, digit by digit, before any line is removed. Damaged lines go, after a warning. The
+    run can go on afterwards. UserError when another process is writing the run.
     """
     with locked(folder):
         records = [one.record for one in all_cells(folder).values()]
@@ -97,7 +98,10 @@ def unpacked_records(content: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _read_packed(path: Path) -> Iterator[Stored]:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
     version = content.partition(b"\n")[0].decode("ascii", "replace").removeprefix(f"{MAGIC} ").partition(" ")[0]
     if version.isdigit() and int(version) > VERSION:
         raise UserError(
