@@ -43,7 +43,7 @@ def pairs(frame: pd.DataFrame, baseline: str | None = None) -> list[tuple[str, s
     return couples
 
 
-def told_apart(baseline: str, series: str) -> tuple[list[str], str, str]:
+def without_shared(baseline: str, series: str) -> tuple[list[str], str, str]:
     """Return the parts that two names of series share, and the two names without them."""
     ours, theirs = series.split(" · "), baseline.split(" · ")
     shared = [part for part in ours if part in theirs]
