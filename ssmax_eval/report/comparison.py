@@ -7,7 +7,7 @@ import pandas as pd
 from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.report import words
 from ssmax_eval.report.differences import ALL, all_differences, compared
-from ssmax_eval.report.pairs import told_apart
+from ssmax_eval.report.pairs import without_shared
 from ssmax_eval.report.quantities import TaskQuantity
 from ssmax_eval.report.reading import Results, read
 from ssmax_eval.report.series import labelled
@@ -62,7 +62,7 @@ def in_words(frame: pd.DataFrame, baseline: str | None = None, *, every: bool = 
 
 def sentence(row: pd.Series, found: TaskQuantity) -> str:
     """Say one row of `differences` in words."""
-    shared, base, name = told_apart(str(row["baseline"]), str(row["series"]))
+    shared, base, name = without_shared(str(row["baseline"]), str(row["series"]))
     what = words.best(found)
     if row["context_length"]:
         tokens = f"{row['context_length']:,.0f} tokens"

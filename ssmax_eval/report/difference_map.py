@@ -11,7 +11,7 @@ from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import axes, words
 from ssmax_eval.report.heatmaps import cell_panels, draw_cells, handles, title_cells, trained_handles, write_cells
 from ssmax_eval.report.matching import matched
-from ssmax_eval.report.pairs import pairs, told_apart
+from ssmax_eval.report.pairs import pairs, without_shared
 from ssmax_eval.report.quantities import TaskQuantity, find, present, rows_of
 from ssmax_eval.report.series import labelled, series_table
 
@@ -45,7 +45,7 @@ def difference_heatmap(
         mesh = draw_cells(ax, mean, colormaps["RdBu"], scale)
         digits = found.quantity.digits
         write_cells(ax, mesh, mean, [[words.signed(value, digits) if value else "0"] for value in mean.ravel()], room)
-        shared, *short = told_apart(base, name)
+        shared, *short = without_shared(base, name)
         title_cells(ax, " · ".join([*shared, f"{short[1]} minus {short[0]}"]), about, about[name], lengths, room)
         missing |= bool(pd.isna(mean).any())
     unit = found.quantity.unit

@@ -11,10 +11,10 @@ import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import statistics
-from ssmax_eval.report.matching import matched, sides
+from ssmax_eval.report.matching import matched, needed, sides
 from ssmax_eval.report.pairs import pairs
 from ssmax_eval.report.prefixes import prefix_means
-from ssmax_eval.report.quantities import TaskQuantity, declared, find, rows_of
+from ssmax_eval.report.quantities import TaskQuantity, declared, find
 from ssmax_eval.report.series import COORDINATES
 
 ALL = 0
@@ -39,11 +39,12 @@ def differences(
     found = find(frame, quantity)
     couples = pairs(frame, baseline)
     values = prefix_means(frame, found) if found.quantity.pool == "prefix" else None
-    held = set((rows_of(frame, found) if values is None else values)["series"].astype("str"))
+    rows = needed(frame, found) if values is None else values
+    held = set(rows["series"].astype("str"))
     parts = []
     for base, name in couples:
         if {base, name} <= held:
-            of_pair = _of_cells(frame, found, base, name) if values is None else _of_prefixes(found, values, base, name)
+            of_pair = _of_cells(rows, found, base, name) if values is None else _of_prefixes(found, values, base, name)
             parts.append(of_pair.assign(baseline=base, series=name, quantity=found.label))
     if not parts:
         raise NothingMeasured(f"no two series to compare have both measured {found.label}")

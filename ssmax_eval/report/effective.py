@@ -1,4 +1,4 @@
-"""One number per series: how long a context it really copes with, by the published rules.
+"""One number per series: how long a context may be before results get worse, by the published rules.
 
 Each rule asks a question at every measured length, from the shortest up; the effective length is the last
 one before the first *no*. It counts only measured lengths: 0 means not even the shortest, and if the

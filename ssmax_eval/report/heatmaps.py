@@ -71,7 +71,10 @@ def heatmap(
         title_cells(ax, str(name), about["train_length"], trained, lengths, room)
     if mean_line:
         _draw_means(grid, tables.by_length(frame, found), about["series"], lengths, scale)
-    figure.colorbar(mesh, ax=grid, label=words.axis(found), fraction=0.04, pad=0.02, aspect=20)
+    label = words.axis(found)
+    # A panel may be low, and its colour bar has room for so many letters.
+    label = label if len(label) < 26 else label.replace(" (", "\n(")
+    figure.colorbar(mesh, ax=grid, label=label, fraction=0.04, pad=0.02, aspect=20)
     partly = (cells["failed"] > 0) & (cells["n"] > 0)
     shown = {
         "not run": len(cells) < len(lengths) * len(depths) * len(about),

@@ -8,7 +8,7 @@ import pandas as pd
 from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import statistics
 from ssmax_eval.report.quantities import TaskQuantity, find, measured, present, rows_of
-from ssmax_eval.report.series import COORDINATES
+from ssmax_eval.report.series import COORDINATES, REQUIRED
 from ssmax_eval.report.tables import best_rows
 
 
@@ -43,6 +43,14 @@ def matched(frame: pd.DataFrame, quantity: str | TaskQuantity | None, baseline: 
     alone = table["_merge"].map({"left_only": "only baseline", "right_only": "only series", "both": ""}).astype("str")
     table["match"] = np.select([alone != "", failed, differs], [alone, "failed", "different"], "both")
     return table[[*cell, "value_baseline", "value_series", "match"]]
+
+
+def needed(frame: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
+    """Return the rows of a quantity's tasks with the columns that a comparison asks for, which are few of many."""
+    rows, quantity = rows_of(frame, found), found.quantity
+    places = [*quantity.units, *quantity.same, *quantity.best, *(quantity.where or ()), *(quantity.outside or ())]
+    names = {*REQUIRED, *COORDINATES, *places, "series", quantity.name}
+    return rows[[name for name in rows if name in names]]
 
 
 def _counted(rows: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:

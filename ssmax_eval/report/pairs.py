@@ -15,9 +15,9 @@ def pairs(frame: pd.DataFrame, baseline: str | None = None) -> list[tuple[str, s
     """Return the (baseline, series) to compare: every other series with `baseline`.
 
     `baseline` is a name of `series`, or an attention such as "softmax": then each series is compared with that
-    attention on its own checkpoint, or with the only one that there is. By default each checkpoint's series with its
-    first, or, if no checkpoint has two, all with the very first. Raises UserError for an unknown baseline and where
-    there is only one series.
+    attention on its own checkpoint and RoPE, or with the only one that there is. By default each checkpoint's series
+    with its first, or, if no checkpoint has two, all with the very first. Raises UserError for an unknown baseline and
+    where there is only one series.
     """
     about = series_table(frame)[["series", "checkpoint", "attention", "dtype", "rope"]].astype("str")
     names = about["series"].tolist()
@@ -26,10 +26,10 @@ def pairs(frame: pd.DataFrame, baseline: str | None = None) -> list[tuple[str, s
     if baseline is None:
         first = about.groupby("checkpoint", sort=False)["series"].transform("first")
         return _with(names, [names[0]] * len(names) if (first == about["series"]).all() else first.tolist())
-    if baseline in names:
-        return _with(names, [baseline] * len(names))
     kind = about["attention"].str.partition(":")[0]
     chosen = about[(about["attention"] == baseline) | (kind == baseline)]
+    if chosen.empty and baseline in names:
+        return _with(names, [baseline] * len(names))
     if chosen.empty:
         raise UserError(f"unknown baseline '{baseline}'; these results hold {', '.join(names)}")
     found = [name if name in set(chosen["series"]) else _match(row, chosen) for name, row in _rows(about)]
@@ -43,7 +43,7 @@ def pairs(frame: pd.DataFrame, baseline: str | None = None) -> list[tuple[str, s
     return couples
 
 
-def told_apart(baseline: str, series: str) -> tuple[list[str], str, str]:
+def without_shared(baseline: str, series: str) -> tuple[list[str], str, str]:
     """Return the parts that two names of series share, and the two names without them."""
     ours, theirs = series.split(" · "), baseline.split(" · ")
     shared = [part for part in ours if part in theirs]

@@ -38,8 +38,8 @@ def heatmap(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     cells = tables.by_depth(frame, found)
     count = cells["n"] + cells["failed"]
     units = f"{count.min()}–{count.max()}" if count.nunique() > 1 else str(count.max())
-    what = f"Share of {words.plural('trial')}: {found.label}" if found.quantity.pool == "share" else None
-    what = what or words.capital(words.axis(found))
+    share = found.quantity.pool == "share"
+    what = f"Share of trials: {found.label}" if share else words.capital(words.axis(found))
     caption = (
         f"{what}, by context length and depth (0 % is the start of the text), "
         f"{units} trial{'s' * (units != '1')} a cell."

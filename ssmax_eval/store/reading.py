@@ -1,6 +1,7 @@
 """Reading runs: what they were, and every measurement as one DataFrame."""
 
 import json
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ssmax_eval.errors import UserError
 from ssmax_eval.store.description import RUN_FILE, read_description
-from ssmax_eval.store.lines import read_sessions
-from ssmax_eval.store.packing import all_cells
+from ssmax_eval.store.lines import CELLS_FILE, read_sessions
+from ssmax_eval.store.packing import PACKED_FILE, all_cells
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 CATEGORIES = ("run", "checkpoint", "attention", "task", "dtype", "rope", "status")
 
@@ -20,10 +23,14 @@ CATEGORIES = ("run", "checkpoint", "attention", "task", "dtype", "rope", "status
 def run_folders(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return the run folders among `paths`: each a run, or a store of runs.
 
-    UserError when one holds none, or when two hold the same run: its cells would count twice.
+    A folder with cells whose description is lost is left out, after a warning. UserError when one of `paths` holds no
+    run, or when two hold the same run: its cells would count twice.
     """
     found: dict[str, Path] = {}
     for path in map(Path, paths):
+        for cells in (*path.glob(f"*/{CELLS_FILE}"), *path.glob(f"*/{PACKED_FILE}")):
+            if not (cells.parent / RUN_FILE).exists():
+                log.warning("%s is left out: it holds cells and no %s; measure it again", cells.parent, RUN_FILE)
         here = [path] if (path / RUN_FILE).exists() else sorted(child.parent for child in path.glob(f"*/{RUN_FILE}"))
         if not here:
             raise UserError(f"no runs in {str(path)!r}; give a run's folder or the folder of runs given to --output")

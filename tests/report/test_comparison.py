@@ -131,3 +131,39 @@ def test_difference_heatmap_shows_only_shared_prompts() -> None:
     assert len(ax.texts) == 23
     assert ax.get_title(loc="left") == "ssmax:s=0.12482 minus softmax"
     assert "no shared trial" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_an_attention_is_a_baseline_on_the_same_checkpoint() -> None:
+    frame = pd.concat([examples.niah(a, checkpoint=c) for c in ("x", "y") for a in (SSMAX, SOFTMAX, "lssar:p=3")])
+    expected = [(f"{c} · {SOFTMAX}", f"{c} · {a}") for c in ("x", "y") for a in (SSMAX, "lssar:p=3")]
+    assert pairs(frame, "softmax") == expected
+    assert pairs(frame, "lssar") == pairs(frame, "lssar:p=3")
+    assert {base for base, _ in pairs(frame, "lssar")} == {"x · lssar:p=3", "y · lssar:p=3"}
+
+
+def test_an_attention_is_matched_with_the_same_rope() -> None:
+    frame = pd.concat([examples.niah(a, rope=r, lengths=(64,)) for r in ("", "theta x50") for a in examples.ATTENTIONS])
+    assert pairs(frame, "softmax") == [(SOFTMAX, SSMAX), (f"{SOFTMAX} · theta x50", f"{SSMAX} · theta x50")]
+
+
+def test_the_only_softmax_is_the_baseline_of_other_checkpoints_and_of_two_none_is_chosen() -> None:
+    own = [examples.niah("softmax", checkpoint="plain"), examples.niah("ssmax", checkpoint="trained")]
+    assert pairs(pd.concat(own), "softmax") == [("plain · softmax", "trained · ssmax")]
+    two = [*own, examples.niah("softmax", checkpoint="other")]
+    with pytest.raises(UserError, match="fits several series equally well; give one of plain · softmax, other"):
+        pairs(pd.concat(two), "softmax")
+    same = pd.concat([examples.niah(checkpoint="x"), examples.niah(checkpoint="y")])
+    with pytest.raises(UserError, match="every series is 'softmax'; give one of x · softmax, y · softmax"):
+        pairs(same, "softmax")
+
+
+def test_needle_scores_are_compared_on_the_best_head_of_each() -> None:
+    frame = pd.concat([examples.key_attention(a, lengths=(512,), fade=f) for a, f in ((SOFTMAX, 0.7), (SSMAX, 0.2))])
+    frame.loc[frame["attention"] == SSMAX, "needle_score"] *= 0.5
+    row = differences(frame, quantity="needle_score").set_index("context_length").loc[512]
+    at = frame[frame["position"] == frame["answer_position"]]
+    means = at.groupby(["attention", "layer", "head"])["needle_score"].mean()
+    expected = means[SSMAX].max() - means[SOFTMAX].max()
+    assert row["mean"] == pytest.approx(expected)
+    assert row["n"] == 6
+    assert "Needle score of the best head:" in sentences(frame)[0]

@@ -3,7 +3,7 @@
 import pandas as pd
 import yaml
 
-from ssmax_eval.report.provenance import model_index, provenance_tables
+from ssmax_eval.report.provenance import model_index, notes, provenance_tables
 from tests.report import examples
 
 
@@ -45,3 +45,13 @@ def test_model_index_reads_as_the_hub_reads_it() -> None:
     assert first.metric_value == 1.0
     assert first.metric_args["context_length"] == 512
     assert 0 < first.metric_args["low"] < 1
+
+
+def test_what_a_run_declares_is_no_provenance_and_its_notes_are_said_by_series() -> None:
+    frame = examples.niah("ssmax:s=table", lengths=(512,))
+    run = str(frame["run"].iloc[0])
+    record = {"quantities": [{"name": "score"}], "notes": ["s per head, 0.11 to 0.31"], "seed": 0}
+    (table,) = provenance_tables({run: record})
+    assert table.data.values.tolist() == [["seed", "0"]]
+    assert notes(frame, {run: record}) == ["ssmax:s=table: s per head, 0.11 to 0.31"]
+    assert notes(frame, {run: {"seed": 0}}) == []

@@ -78,3 +78,30 @@ def test_a_missing_task_and_an_all_failed_task_are_refused() -> None:
         rows_of(rows, loss)
     with pytest.raises(NothingMeasured, match="every cell of niah failed"):
         measured(examples.fail(rows, rows["trial"] >= 0), find(rows, "score"))
+
+
+def test_two_tables_of_one_label_are_two_series_and_one_table_is_one() -> None:
+    table = "ssmax:s=table"
+    parts = [
+        examples.niah(table, lengths=(512,)).assign(run="a-niah"),
+        examples.loss(table, length=40).assign(run="a-loss"),
+        examples.niah(table, lengths=(1024,)).assign(run="b-niah"),
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    frame.attrs = {"quantities": examples.QUANTITIES, "attentions": {"a-niah": "1", "a-loss": "1", "b-niah": "2"}}
+    named = labelled(frame)
+    assert list(named["series"].cat.categories) == [f"{table} · variant 1", f"{table} · variant 2"]
+    assert set(named.loc[named["run"] == "a-loss", "series"]) == {f"{table} · variant 1"}
+    frame.attrs["attentions"] = dict.fromkeys(frame["run"], "1")
+    assert list(labelled(frame)["series"].cat.categories) == [table]
+
+
+def test_tasks_with_the_same_quantity_have_their_own_series() -> None:
+    dense = examples.niah(lengths=(512,)).assign(task="niah_dense", run="dense")
+    frame = pd.concat([examples.niah(), dense, examples.loss(length=40)])
+    assert list(labelled(frame)["series"].cat.categories) == ["softmax", "softmax · niah_dense"]
+    found = find(frame, "score")
+    assert found.tasks == ("niah", "niah_dense")
+    assert set(rows_of(frame, found)["task"]) == {"niah", "niah_dense"}
+    alone = labelled(dense)
+    assert list(alone["series"].cat.categories) == ["softmax"]

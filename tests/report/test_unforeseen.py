@@ -1,5 +1,6 @@
 """A task that the report has never heard of is summarised, compared and drawn, with the right numbers."""
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,12 @@ def test_a_failed_cell_is_counted_apart() -> None:
     assert short[["n", "failed"]].to_numpy().tolist() == [[TRIALS - 1, 1]] * 2
     compared = ssmax_eval.compare(frame).set_index(["quantity", "context_length"])
     assert compared.loc[("gain", 256), "unmatched"] == 2
+
+
+def test_the_report_knows_no_task_by_name() -> None:
+    for path in Path(writing.__file__).parent.glob("*.py"):
+        texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        assert not texts & {"niah", "niah_dense", "key_attention"}, path.name
 
 
 def test_a_wrong_name_says_what_there_is() -> None:

@@ -12,7 +12,7 @@ from ssmax_eval.measurement import Cell
 from ssmax_eval.store import Store, pack, read_runs
 from ssmax_eval.store.upgrade import QUANTITIES
 from ssmax_eval.tasks import TASKS
-from tests.store.test_store import RUN, filled
+from tests.store.test_store import CELLS, RUN, filled, found
 
 OLD = Path(__file__).parents[1] / "data/format0"
 """Two runs written before there were formats, cut short: six needles, three documents of 128 tokens."""
@@ -126,3 +126,12 @@ def test_a_description_comes_back_as_it_was_given_and_has_a_line_an_entry(tmp_pa
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == {"format": 1, **run}
     assert read_runs(tmp_path)["run"] == {"format": 1, **run, "sessions": [{"kind": "session"}]}
     assert '  "s": [[1.5], []]\n' in (tmp_path / "run" / "run.json").read_text()
+
+
+def test_cells_without_a_description_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = filled(tmp_path)
+    with store.writer("other", {**RUN, "identity": {"seed": 1}}, {}) as writer:
+        writer.append(found(CELLS[0]))
+    (tmp_path / "run" / "run.json").unlink()
+    assert set(read_results(tmp_path).run) == {"other"}
+    assert f"{tmp_path / 'run'} is left out: it holds cells and no run.json" in caplog.text
