@@ -141,7 +141,7 @@ def test_the_task_and_the_figure_of_contributing_are_measured_and_drawn(
     )
     assert frame.groupby("attention").copy_loss.count().tolist() == [8, 8]
     compared = ssmax_eval.compare(frame, baseline="softmax")
-    assert set(compared["quantity"]) == {"copy_loss"}
+    assert set(compared["quantity"]) == {"loss of the second copy"}
     paths = [path.name for path in ssmax_eval.report("runs", "report")]
     assert [name for name in paths if name.endswith("-scatter.png")]
     assert [name for name in paths if name.endswith("-by-length.png")]
