@@ -18,9 +18,9 @@ from ssmax_eval.cli.main import main
 from tests.conftest import tiny_config
 from tests.documents import PAGES, ROOT, blocks, lines, parse
 
-README, CONTRIBUTING = PAGES[:2]
+README, CONTRIBUTING, CHANGELOG = PAGES[:3]
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-COMMANDS = [(page, line) for page in PAGES if page.name != "CHANGELOG.md" for line in lines(page, "ssmax-eval")]
+COMMANDS = [(page, line) for page in PAGES if page != CHANGELOG for line in lines(page, "ssmax-eval")]
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS, ids=lambda value: getattr(value, "name", value))
@@ -33,19 +33,19 @@ def test_there_are_commands_to_parse() -> None:
     assert {"run", "check", "report", "compare", "show", "convert", "train"} <= typed
     for page in PAGES:
         named = re.findall(r"`ssmax-eval ([a-z]\w*)`", page.read_text(encoding="utf-8"))
-        gone = {"bench", "claims"} if page.name == "CHANGELOG.md" else set()
+        gone = {"bench", "claims"} if page == CHANGELOG else set()
         assert set(named) - gone <= set(main.commands), page
     with pytest.raises(click.UsageError):
         parse("ssmax-eval run model --lenghts 3")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_make_target_exists(page: Path) -> None:
     asked = {word for line in lines(page, "make") for word in line.split("#")[0].split()[1:] if "=" not in word}
     assert asked <= TARGETS
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_it_points_to_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     linked = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
@@ -141,7 +141,7 @@ def test_the_task_and_the_figure_of_contributing_are_measured_and_drawn(
     )
     assert frame.groupby("attention").copy_loss.count().tolist() == [8, 8]
     compared = ssmax_eval.compare(frame, baseline="softmax")
-    assert set(compared["quantity"]) == {"copy_loss"}
+    assert set(compared["quantity"]) == {"loss of the second copy"}
     paths = [path.name for path in ssmax_eval.report("runs", "report")]
     assert [name for name in paths if name.endswith("-scatter.png")]
     assert [name for name in paths if name.endswith("-by-length.png")]

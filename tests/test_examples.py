@@ -25,4 +25,3 @@ def test_the_notebook_measures_draws_and_compares(
     results = [[output.get("data", {}) for output in cell.outputs] for cell in code]
     assert any("image/png" in data for data in results[2])
     assert "softmax" in "".join(output.get("text", "") for output in code[3].outputs)
-    assert list((tmp_path / "report").glob("*.html"))

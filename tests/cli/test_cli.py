@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ssmax_eval import read_results
+from ssmax_eval import ATTENTIONS, read_results
 from ssmax_eval.cli.main import main
 from tests.conftest import make_tokenizer
 
@@ -76,7 +76,7 @@ def test_list_and_check(tiny_folder: Path) -> None:
     assert all(name in listed for name in ("smollm2-135m", "lssar", "key_attention"))
     checked = call("check", tiny_folder)
     assert checked.exit_code == 0, checked.output
-    assert checked.stdout.count("ok   ") == 8
+    assert checked.stdout.count("ok   ") == len(ATTENTIONS)
     assert "2 layers x 4 heads" in checked.stdout
 
 
