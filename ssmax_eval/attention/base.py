@@ -81,6 +81,8 @@ class Attention(ABC):
 
     about: ClassVar[str] = ""
     """One line: the formula and where it comes from."""
+    version: ClassVar[int] = 1
+    """Raised when the formula changes its numbers, so that stored cells are not reused in silence."""
     log_scaled: ClassVar[bool] = False
     """Whether scores grow with log n, so that a model which does that by itself would be scaled twice."""
     learned: ClassVar[tuple[str, ...]] = ()

@@ -24,7 +24,7 @@ def list_() -> None:
     table("Attentions (--attention NAME:parameter=value,...)", [(n, c.about) for n, c in ATTENTIONS.items()])
     shipped = {name: load(name) for name in settings()}
     table("Tasks (--task NAME, or a YAML file of your own)", [
-        (name, f"{TASKS[task.kind].about}; to {max(task.lengths)} tokens") for name, task in shipped.items()
+        (name, f"{TASKS.about(task.kind)}; to {max(task.lengths)} tokens") for name, task in shipped.items()
     ])  # fmt: skip
     table("Recipes (ssmax-eval train NAME, or a YAML file of your own)", [
         (name, f"{r.layers} layers of width {r.width}, {r.train_length} tokens, {r.steps} steps")

@@ -27,8 +27,6 @@ class KeyAttention(NeedleTask):
     tokens of the number. The other rows are spread over the sequence by powers of two.
     """
 
-    kind = "key_attention"
-    about = "needle score by layer and head, and attention fading by position"
     quantities = (
         Quantity("needle_score", "needle score", "attention weight", "higher", units=("depth", "trial"),
                  where=("position", "answer_position"), views=("by_head", "head_map", "by_outcome", "by_length")),
