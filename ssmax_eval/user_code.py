@@ -15,12 +15,10 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from ssmax_eval.errors import UserError
-
-T = TypeVar("T")
 
 PACKAGE = "ssmax_eval"
 PREFIX = "ssmax_eval_user_"
@@ -30,7 +28,7 @@ _seen: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 """The digest of each class when it was first asked for."""
 
 
-def load_class(place: str, base: type[T], what: str) -> type[T]:
+def load_class(place: str, base: type, what: str) -> Any:
     """Return the class at `path/to/file.py:Class` or `package.module:Class`, a subclass of `base`.
 
     A file is loaded anew each time, with the local modules that it imports. `what` names the kind of class in

@@ -89,7 +89,7 @@ def _task(
     """The task of a stored run. UserError where its texts, or its code, are not those that were measured."""
     kind = identity["kind"]
     if "code" not in identity and kind in TASKS:
-        cls = TASKS[kind]
+        cls: Any = TASKS[kind]
     elif place or "task" in given:
         cls = load_class(place or given["task"], Task, "--task")
     else:
@@ -98,7 +98,7 @@ def _task(
     settings = {**given.get("grid", {}), **identity, "lengths": [cell.context_length]}
     settings["texts"] = texts or given["texts"]
     plain = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items() if name in names}
-    task = cls(**plain)
+    task: Task = cls(**plain)
     now = task.identity()
     if now["texts"] != identity["texts"]:
         raise UserError("the text is not the one that was measured; give it with --text")

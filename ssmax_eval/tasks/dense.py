@@ -21,7 +21,7 @@ class Needle:
 
 
 class DenseHaystack(Haystack):
-    """Make prompts whose haystack holds a needle at each of the `depths`; the question of a cell asks for one of them."""
+    """Make prompts whose haystack holds a needle at each of the `depths`; a cell's question asks for one of them."""
 
     def __init__(self, *arguments: Any, depths: tuple[float, ...], **settings: Any) -> None:
         super().__init__(*arguments, **settings)

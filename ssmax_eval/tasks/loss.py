@@ -78,10 +78,11 @@ class Loss(Task):
         return "\n".join(lines)
 
     def cut(self, tokenizer: Any, length: int, count: int | None = None) -> list[Document]:
-        """Return documents of exactly `length` tokens: `count`, or as many as the task has. UserError for too short a text.
+        """Return documents of exactly `length` tokens: `count` of them, or as many as the task has.
 
         A user's text gives its opening, then what follows, as often as it goes; texts take turns. The built-in
         topics are joined, in an order drawn from the seed, and every document starts at the beginning of a topic.
+        UserError when the text is too short.
         """
         count = count or self.documents
         if self.texts:

@@ -183,7 +183,7 @@ def test_batches_hold_one_length() -> None:
         ("just text", "must be a mapping"),
         ("task: niahh\nlengths: [512]", "unknown task 'niahh'; did you mean 'niah'"),
         ("task: niah\nlengths: [512]\ndepht: 1", "'depht'; did you mean 'depths'"),
-        ("task: niah\nlengths: many", "'many', which is no int"),
+        ("task: niah\nlengths: many", "'lengths' in .* must be a whole number; got 'many'"),
         ("task: niah", "lacks 'lengths'"),
         ("task: niah\nlengths: [512]\ndepths: [2]", "between 0"),
         ("task: niah\nlengths: [512]\nneedle: nothing", "must contain"),
