@@ -136,9 +136,11 @@ def _load_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{str(path)!r} must be a Python file")
-    local = {str(file) for file in local_files(path)}
-    for other in [n for n, m in sys.modules.items() if n != "__main__" and getattr(m, "__file__", None) in local]:
-        del sys.modules[other]
+    local = {_top_module(file) for file in local_files(path)} - {path.stem}
+    local -= sys.stdlib_module_names
+    for other, module in list(sys.modules.items()):
+        if _top(other) in local and not _installed(Path(getattr(module, "__file__", None) or "")):
+            del sys.modules[other]  # so that helpers are read anew, and not those of another folder
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a cache cannot tell edits within a second
@@ -152,6 +154,13 @@ def _load_file(path: Path) -> ModuleType:
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))  # for imports inside its functions
     return module
+
+
+def _top_module(file: Path) -> str:
+    """The name of the outermost package that a file belongs to, or of the module that it is."""
+    while (file.parent / "__init__.py").is_file():
+        file = file.parent
+    return file.stem
 
 
 def _file(cls: type) -> str:
