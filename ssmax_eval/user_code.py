@@ -68,7 +68,7 @@ def digest(cls: type) -> str:
         file = getattr(sys.modules.get(parent.__module__), "__file__", None)
         if file and _top(parent.__module__) not in (PACKAGE, *sys.stdlib_module_names) and not _installed(Path(file)):
             files |= set(local_files(Path(file)))
-    parts = sorted(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files)
+    parts = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     parts += [
         f"{parent.__qualname__} {vars(parent)['version']}"
         for parent in cls.__mro__
