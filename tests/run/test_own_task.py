@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from ssmax_eval import read_results
 from ssmax_eval.cli.main import main
 from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.tasks import load
 from tests.run.own import write_task
 
@@ -86,3 +87,13 @@ def test_a_class_without_lengths_needs_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"lacks 'lengths'; give it there, or with --set lengths=VALUE"):
         load(place)
     assert load(place, {"lengths": [16]}).lengths == (16,)
+
+
+def test_a_cell_with_coordinates_of_its_own_is_stored_and_found_again() -> None:
+    cell = Cell.of(512, trial=0, hops=2, by="name")
+    assert cell == Cell.of(512, by="name", hops=2, trial=0)
+    assert len({cell, Cell.of(512, trial=0, hops=3, by="name"), Cell(512, trial=0)}) == 3
+    line = Measurement(cell, {"score": 1.0}).to_json()
+    assert '"cell":{"context_length":512,"trial":0,"by":"name","hops":2}' in line
+    assert Measurement.from_json(line).cell == cell
+    assert Cell.of(512, depth=0.5, trial=1) == Cell(512, depth=0.5, trial=1)
