@@ -1,5 +1,6 @@
 """ssmax-eval: does a checkpoint still find things, and predict well, far beyond its training length?
 
+frame = ssmax_eval.evaluate("path-or-id", ["softmax", "ssmax"], ["niah", "loss"], lengths=[1024, 4096])
 model = ssmax_eval.load("path-or-id", attention="ssmax:s=0.2")
 with ssmax_eval.rewritten(hf_model, "lssar:p=15"): ...
 frame = ssmax_eval.read_results("runs")
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ssmax_eval.model import Model, convert, load
     from ssmax_eval.report import Report, compare, write_report
     from ssmax_eval.rewriting import register, rewritten
+    from ssmax_eval.run.check import check
+    from ssmax_eval.run.evaluate import evaluate
     from ssmax_eval.store import read_results
 
     report: Report
@@ -28,8 +31,10 @@ __all__ = [
     "Model",
     "UserError",
     "__version__",
+    "check",
     "compare",
     "convert",
+    "evaluate",
     "load",
     "parse",
     "read_results",
@@ -48,6 +53,8 @@ _ROOMS = {
     "load": "model",
     "register": "rewriting",
     "rewritten": "rewriting",
+    "check": "run.check",
+    "evaluate": "run.evaluate",
     "UserError": "errors",
     "read_results": "store",
     "compare": "report",

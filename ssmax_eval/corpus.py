@@ -24,9 +24,9 @@ class Text:
 
 
 def read_texts(paths: Sequence[str] = ()) -> list[Text]:
-    """The texts in `paths` (text files, folders of them, JSONL with a "text" field); without any, the built-in ones.
+    """Read the texts in `paths`: text files, folders of them, JSONL with a "text" field. None: the built-in text.
 
-    UserError for a file that is missing, empty, or no UTF-8, and for a JSONL line without a text.
+    UserError for a file that is missing, empty, or not UTF-8, and for a JSONL line without a text.
     """
     if not paths:
         return list(_topics())
@@ -44,7 +44,7 @@ def read_texts(paths: Sequence[str] = ()) -> list[Text]:
 
 
 def digest(texts: Sequence[Text]) -> str:
-    """Digest of the texts' content, for a run's identity (the built-in text differs between Python versions)."""
+    """Return a digest of the texts' content. (The built-in text differs between versions of Python.)"""
     sha = hashlib.sha256()
     for text in texts:
         sha.update(hashlib.sha256(text.content.encode()).digest())
@@ -52,12 +52,12 @@ def digest(texts: Sequence[Text]) -> str:
 
 
 def filler(texts: Sequence[Text]) -> str:
-    """All texts in one, for haystacks."""
+    """Join all texts into one, for haystacks."""
     return "\n\n".join(text.content.strip() for text in texts)
 
 
 def shuffled(texts: Sequence[Text], seed: int) -> list[Text]:
-    """The same texts in an order drawn from the seed."""
+    """Return the same texts in an order drawn from the seed."""
     order = list(texts)
     random.Random(seed).shuffle(order)
     return order
@@ -88,7 +88,7 @@ def _read(path: Path) -> list[Text]:
                 record = json.loads(line)
                 texts.append(Text(f"{path.stem}:{number}", str(record["text"])))
             except (ValueError, KeyError, TypeError):
-                raise UserError(f'{str(path)!r}, line {number}, is no JSON object with a "text"') from None
+                raise UserError(f'{str(path)!r}, line {number}, must be a JSON object with a "text"') from None
     return texts
 
 

@@ -21,10 +21,21 @@ class Cell:
     """Number of the repetition, from 0."""
     document: int | None = None
     """Number of the document, from 0."""
+    extra: tuple[tuple[str, Scalar], ...] = ()
+    """Coordinates of a task's own, by name; `Cell.of` fills them in."""
+
+    @classmethod
+    def of(cls, context_length: int, **coordinates: Any) -> "Cell":
+        """Return the cell at these coordinates, of which a task may have its own: `Cell.of(512, trial=0, hops=2)`."""
+        known = {f.name for f in fields(cls)} - {"extra"}
+        own = tuple(sorted((name, value) for name, value in coordinates.items() if name not in known))
+        return cls(context_length, **{n: v for n, v in coordinates.items() if n in known}, extra=own)
 
     def coordinates(self) -> dict[str, Any]:
-        """The coordinates that this cell has."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """The coordinates that this cell has, a task's own last."""
+        names = ("context_length", "depth", "trial", "document")
+        known = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {**known, **dict(self.extra)}
 
 
 @dataclass(frozen=True)
@@ -201,6 +212,6 @@ def _cell(record: Any) -> Cell:
     if type(coordinates.get("depth", 0)) not in (int, float):
         raise ValueError(f"depth must be a number; got {coordinates['depth']!r}")
     try:
-        return Cell(**coordinates)
+        return Cell.of(**coordinates)
     except TypeError:
         raise ValueError(f"these are not the coordinates of a cell: {coordinates}") from None

@@ -16,9 +16,18 @@ T = TypeVar("T")
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 """A number that YAML 1.1 takes for text, such as 1e-3."""
 
+WORDS = {
+    bool: "true or false",
+    float: "a number",
+    int: "a whole number",
+    str: "a text",
+    types.NoneType: "null",
+}
+"""What a value must be, in a message."""
+
 
 def from_yaml(path: Path, what: str) -> Any:
-    """What a YAML file holds; UserError, naming `what` it is, where it cannot be read."""
+    """Return what a YAML file holds. UserError, which says `what` the file is, where it cannot be read."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -28,27 +37,36 @@ def from_yaml(path: Path, what: str) -> Any:
 
 
 def assignments(settings: Sequence[str]) -> dict[str, Any]:
-    """What `--set FIELD=VALUE` says, each value read as YAML, and none as "". UserError where there is no `=`."""
+    """Return what `--set FIELD=VALUE` sets, each value read as YAML, an empty one as "".
+
+    UserError where there is no `=`, or the value is not readable as YAML.
+    """
     values = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise UserError(f"--set takes FIELD=VALUE; given {setting!r}")
-        values[name] = yaml.safe_load(value) if value else ""
+        try:
+            values[name] = yaml.safe_load(value) if value else ""
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {name} is not readable as YAML: {' '.join(str(error).split())}") from None
     return values
 
 
 def built(cls: type[T], values: dict[str, Any], where: str) -> T:
-    """The dataclass of checked values; UserError where one without a default is not there."""
+    """Return the dataclass with these checked values. UserError where a field without a default has none."""
     dataclass: Any = cls
     needed = [f.name for f in fields(dataclass) if f.default is MISSING and f.default_factory is MISSING]
     if missing := [name for name in needed if name not in values]:
-        raise UserError(f"{where} lacks {missing[0]!r}")
+        raise UserError(f"{where} lacks {missing[0]!r}; give it there, or with --set {missing[0]}=VALUE")
     return cls(**values)
 
 
 def checked(cls: type[Any], content: dict[str, Any], where: str) -> dict[str, Any]:
-    """Values for fields of a dataclass, as YAML gave them; UserError for an unknown field or one of the wrong type."""
+    """Return the values for fields of a dataclass, each in the field's type.
+
+    `content` is as YAML gives it; `where` says where it comes from. UserError for an unknown field or a wrong value.
+    """
     hints = get_type_hints(cls)
     known = {f.name: hints[f.name] for f in fields(cls)}
     for name in content:
@@ -69,4 +87,12 @@ def _converted(name: str, value: Any, hint: Any, where: str) -> Any:
             return float(value)
         if kind is float and isinstance(value, str) and NUMBER.fullmatch(value):
             return float(value)
-    raise UserError(f"{name!r} in {where} is {value!r}, which is no {' or '.join(k.__name__ for k in kinds)}")
+    wanted = " or ".join(WORDS.get(kind, kind.__name__) for kind in kinds)
+    raise UserError(f"{name!r} in {where} must be {wanted}; got {value!r}")
+
+
+def shipped(room: str, folder: str) -> dict[str, Path]:
+    """The YAML files that a room ships, by name: inside the package once it is installed, beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / room / "settings"
+    return {path.stem: path for path in sorted((inside if inside.is_dir() else package.parent / folder).glob("*.yaml"))}

@@ -19,7 +19,7 @@ ROPES = {PLAIN: "plain RoPE", RAISED: "RoPE base × 50"}
 
 def rope_of(stored: str) -> str:
     """What this room calls a RoPE that the store's column `rope` names; an unknown one keeps its name."""
-    return {"": PLAIN, "theta x50": RAISED}.get(stored, stored)
+    return {"": PLAIN, "base x50": RAISED}.get(stored, stored)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,8 @@
 """How the name of an attention with its parameters is read."""
 
-import importlib
 import importlib.util
-import sys
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_type_hints
 
 from ssmax_eval.attention.auto import Auto
@@ -13,6 +10,7 @@ from ssmax_eval.attention.base import Attention
 from ssmax_eval.attention.catalogue import ATTENTIONS
 from ssmax_eval.attention.parameters import PerHead, read_per_head
 from ssmax_eval.errors import UserError, unknown
+from ssmax_eval.user_code import load_class
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 """What a value of a type must be, in words."""
@@ -33,7 +31,7 @@ def parse(spec: str) -> Attention:
     class_name, _, settings = rest.partition(":")
     if not class_name.isidentifier() or ("." not in name and not importlib.util.find_spec(name)):
         raise unknown("attention", name, ATTENTIONS)
-    return _build(spec, _user_class(name, class_name), settings)
+    return _build(spec, load_class(f"{name}:{class_name}", Attention, "--attention"), settings)
 
 
 def _build(name: str, cls: type[Attention], settings: str) -> Attention:
@@ -71,28 +69,3 @@ def _value(name: str, key: str, text: str, hint: Any) -> Any:
     expected = [words for kind, words in WORDS.items() if kind in kinds]
     expected += ["a .json or .safetensors file"] if hint == PerHead | None else []
     raise UserError(f"parameter {key!r} of attention {name!r} must be {' or '.join(expected)}; got {text!r}")
-
-
-def _user_class(module_name: str, class_name: str) -> type[Attention]:
-    try:
-        module = (
-            _file_module(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
-        )
-    except (ImportError, OSError, SyntaxError) as error:
-        raise UserError(f"cannot import {module_name!r} for --attention: {error}") from None
-    cls = getattr(module, class_name, None)
-    if not (isinstance(cls, type) and issubclass(cls, Attention)):
-        raise UserError(f"{class_name!r} in {module_name!r} must be a subclass of ssmax_eval.attention.Attention")
-    return cls
-
-
-def _file_module(path: Path) -> ModuleType:
-    """Return the module in a file, under a name that no installed module has."""
-    name = f"ssmax_eval_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{str(path)!r} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module

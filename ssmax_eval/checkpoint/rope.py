@@ -77,7 +77,7 @@ def forget_lengths(hf: Any) -> None:
 
 def label(theta_scale: float, scaling: str | None) -> str:
     """Return what was changed, for a column of results; empty when nothing was."""
-    return " ".join(filter(None, ["" if theta_scale == 1.0 else f"theta x{theta_scale:g}", scaling]))
+    return " ".join(filter(None, ["" if theta_scale == 1.0 else f"base x{theta_scale:g}", scaling]))
 
 
 def _parsed(scaling: str) -> tuple[str, dict[str, float]]:

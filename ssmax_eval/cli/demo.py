@@ -4,7 +4,7 @@ import os
 
 import click
 
-from ssmax_eval.cli.options import checkpoint_of
+from ssmax_eval.cli.options import checkpoint_of, to_stderr
 
 
 @click.command()
@@ -15,14 +15,14 @@ def demo(output: str) -> None:
     Example:  ssmax-eval demo
     """
     import ssmax_eval
-    from ssmax_eval.run import plan as room
+    from ssmax_eval.run.evaluate import prepare
+    from ssmax_eval.run.plan import execute, summary
 
-    chosen = room.tasks(("niah_demo", "loss_demo", "key_attention_demo"), {}, (), None)
+    tasks = ("niah_demo", "loss_demo", "key_attention_demo")
     runs = os.path.join(output, "runs")
-    planned = room.plan(checkpoint_of("smollm2-135m", {}), ("softmax", "ssmax"), chosen, runs)
-    room.execute(planned)
-    folders = tuple(str(planned.store.root / run.name) for run in planned.runs)
+    planned = prepare(checkpoint_of("smollm2-135m", {}), ("softmax", "ssmax"), tasks, runs)
+    execute(planned, say=to_stderr)
     title = "SmolLM2-135M-Instruct under softmax and SSMax"
-    paths = ssmax_eval.report(folders, os.path.join(output, "report"), title=title)
-    click.echo(room.summary(planned))
+    paths = ssmax_eval.report(planned.folders, os.path.join(output, "report"), title=title)
+    click.echo(summary(planned))
     click.echo("\n".join(str(path) for path in paths if path.suffix in (".html", ".md", ".png")))

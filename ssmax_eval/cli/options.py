@@ -1,5 +1,6 @@
 """Options that several commands share, and how numbers are written in them."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,24 +11,33 @@ if TYPE_CHECKING:
 
 
 def numbers_option(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
-    """`1,2,3`, or `first:last:count` for evenly spaced numbers."""
+    """`1,2,3`, `1k,4k` (k = 1024), or `first:last:count` for evenly spaced numbers."""
     if text is None:
         return None
     try:
         if ":" in text:
             first, last, count = text.split(":")
-            steps = int(count) - 1
-            return tuple(
-                round(float(first) + (float(last) - float(first)) * i / max(steps, 1), 6) for i in range(steps + 1)
-            )
-        return tuple(float(part) for part in text.split(","))
+            start, stop, steps = _number(first), _number(last), int(count) - 1
+            return tuple(round(start + (stop - start) * i / max(steps, 1), 6) for i in range(steps + 1))
+        return tuple(map(_number, text.split(",")))
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither numbers with commas nor first:last:count") from None
 
 
+def _number(text: str) -> float:
+    digits = text.strip().lower()
+    return float(digits.removesuffix("k")) * (1024 if digits.endswith("k") else 1)
+
+
 def lengths_option(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Like `numbers_option`, in whole numbers."""
     given = numbers_option(ctx, parameter, text)
     return None if given is None else tuple(round(n) for n in given)
+
+
+def names_option(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Names, each option with one or several between commas: `--task niah,loss`."""
+    return tuple(name for text in given for name in ([text] if os.path.exists(text) else text.split(",")) if name)
 
 
 def batch_option(_: click.Context, parameter: click.Parameter, text: str) -> int | None:
@@ -58,24 +68,25 @@ def run_options(command: Any) -> Any:
     options = [
         click.argument("checkpoint"),
         click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
-                     help="Attention and parameters, e.g. ssmax:s=0.168; auto: as trained; repeatable."),
+                     help="Attention and parameters, as in ssmax:s=0.168; auto: as trained. Repeatable."),
         click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
-                     help="Task by name, or a YAML file; repeatable."),
-        click.option("--lengths", callback=lengths_option, help="Context lengths in tokens: 512,1024 or 1000:8000:8."),
+                     callback=names_option,
+                     help="Tasks: niah,loss; a YAML file; or my_task.py:Class. Repeatable."),
+        click.option("--lengths", callback=lengths_option, help="Context lengths in tokens: 512,1k,4k or 1000:8000:8."),
         click.option("--depths", callback=numbers_option, help="Needle depths: 0,0.5,1 or 0:1:5."),
         click.option("--trials", type=int, help="Repetitions of each length and depth."),
         click.option("--documents", type=int, help="Documents of each length."),
-        click.option("--text", "texts", multiple=True, help="Text file, folder or JSONL to measure on; repeatable."),
+        click.option("--text", "texts", multiple=True, help="Text file, folder or JSONL to measure on. Repeatable."),
         click.option("--seed", type=int, help="Decides every random draw."),
         click.option("--no-chat-template", is_flag=True,
                      help="Plain prompts, even where the tokenizer has a chat template."),
         click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE",
-                     help="Change any field of a task; repeatable."),
+                     help="Change any field of a task. Repeatable."),
         click.option("--max-length", type=int, help="Leave out context lengths beyond this."),
         click.option("--batch-size", callback=batch_option, default="auto", show_default=True,
                      help="Cells measured together."),
         click.option("--prefill-chunk", type=click.IntRange(1),
-                     help="Tokens that run through the layers at a time; bounds memory."),
+                     help="Tokens that run through the layers at a time. Fewer need less memory."),
         click.option("--retry-failed", is_flag=True, help="Measure failed cells again."),
         click.option("--dry-run", is_flag=True, help="Say what would be measured, and about how long it takes."),
         click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs."),
@@ -96,12 +107,13 @@ def report_options(command: Any) -> Any:
     return _with(command, options)
 
 
-def trial_options(command: Any) -> Any:
+def cell_options(command: Any) -> Any:
     options = [
         click.argument("run"),
-        click.option("--cell", required=True, help="As in context_length=512,depth=0.5,trial=0."),
+        click.option("--cell", required=True, help="The cell, as in context_length=512,depth=0.5,trial=0."),
         click.option("--checkpoint", help="Where the checkpoint is, if no longer where it was."),
-        click.option("--text", "texts", multiple=True, help="Likewise the text."),
+        click.option("--text", "texts", multiple=True, help="Where the text is, if no longer where it was."),
+        click.option("--task", help="Where the class of your own task is, if no longer where it was."),
     ]
     return _with(command, options)
 
@@ -110,15 +122,30 @@ def train_options(command: Any) -> Any:
     options = [
         click.argument("recipe"),
         click.option("--attention", help="Attention to train with, e.g. ssmax or lssar:p=15."),
-        click.option("--learn", callback=_names, help="Its parameters to learn: s or s,b; none; auto: as the paper."),
-        click.option("--from", "start", metavar="CHECKPOINT", help="Go on from a checkpoint, instead of from scratch."),
-        click.option("--text", "texts", multiple=True, help="Text file or folder to train on; repeatable."),
+        click.option(
+            "--learn",
+            callback=_names,
+            help="Parameters to learn: s or s,b; none; auto: as in the paper.",
+        ),
+        click.option("--from", "start", metavar="CHECKPOINT", help="Start from this, not from random weights."),
+        click.option("--text", "texts", multiple=True, help="Text file or folder to train on. Repeatable."),
         click.option("--seed", type=int, help="Decides the initial weights and the data."),
         click.option("--threads", type=click.IntRange(1), help="Processor threads."),
-        click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change any field; repeatable."),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="FIELD=VALUE",
+            help="Change a field of it. Repeatable.",
+        ),
         click.option("-o", "--output", required=True, help="Folder for the checkpoint."),
     ]
     return _with(command, options)
+
+
+def to_stderr(line: str) -> None:
+    """Print a line that is no result."""
+    click.echo(line, err=True)
 
 
 def _names(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
@@ -135,7 +162,7 @@ def _with(command: Any, options: Sequence[Any]) -> Any:
 
 
 def checkpoint_of(name: str, loading: dict[str, Any]) -> "Checkpoint":
-    """The checkpoint that a command was given, with its loading options."""
+    """Return the checkpoint that a command was given, with its loading options."""
     from transformers.utils import logging as transformers_logging
 
     from ssmax_eval.checkpoint import Checkpoint

@@ -1,11 +1,12 @@
 """`ssmax-eval run`."""
 
+import shlex
 from typing import Any
 
 import click
 
 from ssmax_eval.cli import options
-from ssmax_eval.cli.options import checkpoint_of
+from ssmax_eval.cli.options import checkpoint_of, to_stderr
 
 
 @click.command()
@@ -24,23 +25,24 @@ def run(
     \b
     Examples:
       ssmax-eval run smollm2-135m --attention softmax --attention ssmax
-      ssmax-eval run org/model --task niah --lengths 1024,8192 --depths 0:1:11 --dry-run
+      ssmax-eval run org/model --task niah,loss --lengths 1k,8k --depths 0:1:11 --dry-run
+      ssmax-eval run org/model --task my_task.py:Mine --lengths 1k
     """
-    from ssmax_eval.run import plan as room
+    from ssmax_eval.run.evaluate import prepare
+    from ssmax_eval.run.forecast import forecast
+    from ssmax_eval.run.plan import execute, summary
+    from ssmax_eval.settings import assignments
 
-    changes = {
-        "lengths": lengths, "depths": depths, "trials": trials, "documents": documents, "seed": seed,
-        "texts": texts or None, "chat_template": False if no_chat_template else None,
-    }  # fmt: skip
-    planned = room.plan(
-        checkpoint_of(checkpoint, loading),
-        attentions,
-        room.tasks(tasks, {k: v for k, v in changes.items() if v is not None}, settings, max_length),
-        output,
-        retry_failed=retry_failed,
-    )
+    planned = prepare(
+        checkpoint_of(checkpoint, loading), attentions, tasks, output,
+        lengths=lengths, depths=depths, trials=trials, documents=documents, texts=texts, seed=seed,
+        chat_template=False if no_chat_template else None, settings=assignments(settings), max_length=max_length,
+        retry_failed=retry_failed, say=to_stderr,
+    )  # fmt: skip
     if dry_run:
-        click.echo(room.forecast(planned))
+        click.echo(forecast(planned))
         return
-    room.execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk)
-    click.echo(room.summary(planned))
+    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=to_stderr)
+    click.echo(summary(planned))
+    to_stderr("\nStored in:\n" + "\n".join(f"  {folder}" for folder in planned.folders))
+    to_stderr(f"Next: ssmax-eval report {shlex.quote(output)} -o report")

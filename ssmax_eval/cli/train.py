@@ -16,7 +16,8 @@ def train(recipe: str, settings: tuple[str, ...], output: str, start: str | None
 
     Example:  ssmax-eval train cpu --attention ssmax --text novels -o trained/ssmax
     """
-    from ssmax_eval import train as room
+    from ssmax_eval.train import load
+    from ssmax_eval.train import train as run
 
     changed = {name: value for name, value in changes.items() if value is not None and (value or name == "learn")}
-    room.train(room.load(recipe, changed, settings), output, start)
+    run(load(recipe, changed, settings), output, start, say=click.echo)

@@ -1,6 +1,7 @@
 """Can a checkpoint be rewritten, and is an attention what an attention must be?"""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ssmax_eval.attention import ATTENTIONS, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
@@ -8,32 +9,49 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.model import running
 
 
-def check(checkpoint: Checkpoint, attentions: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """What a checkpoint is, then for each attention whether it can be rewritten: lines, and whether all is well."""
+class Finding(NamedTuple):
+    """One line of a check."""
+
+    text: str
+    good: bool
+    """Whether all is well."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def check(checkpoint: str | Checkpoint, attentions: Sequence[str] = ()) -> Iterator[Finding]:
+    """Yield what a checkpoint is, then for each attention whether the checkpoint can be rewritten to it.
+
+    Without `attentions`, all of the catalogue are tried. The checkpoint is loaded, and a few tokens run.
+
+    Example:
+        >>> for finding in ssmax_eval.check("smollm2-135m", ["ssmax", "lssar:p=3"]):
+        ...     print(finding)
+    """
+    source = Checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
     parsed = [parse(spec) for spec in attentions or ATTENTIONS]
-    shape = checkpoint.shape
-    yield (
-        f"{checkpoint.label}: {checkpoint.config.model_type}, {shape.layers} layers x {shape.heads} heads",
-        True,
-    )
-    yield f"trained with {shape.train_length} tokens; fingerprint {checkpoint.fingerprint[:16]}", True
-    if checkpoint.tokenizer is None:
-        yield "no tokenizer: no task can be run", False
+    shape = source.shape
+    yield Finding(f"{source.label}: {source.config.model_type}, {shape.layers} layers x {shape.heads} heads", True)
+    yield Finding(f"trained with {shape.train_length} tokens; fingerprint {source.fingerprint[:16]}", True)
+    if source.tokenizer is None:
+        yield Finding("it has no tokenizer, so no task can be run on it", False)
     else:
-        template = "with" if getattr(checkpoint.tokenizer, "chat_template", None) else "without"
-        yield f"tokenizer of {len(checkpoint.tokenizer)} tokens, {template} a chat template", True
-    hf = checkpoint.load()
+        template = "with" if getattr(source.tokenizer, "chat_template", None) else "without"
+        yield Finding(f"tokenizer of {len(source.tokenizer)} tokens, {template} a chat template", True)
+    hf = source.load()
     for attention in parsed:
         try:
-            with running(checkpoint, hf, attention.resolve(shape)) as model:
-                yield f"ok       {describe(model.attention)}", True
+            with running(source, hf, attention.resolve(shape)) as model:
+                yield Finding(f"ok       {describe(model.attention)}", True)
         except UserError as error:
-            yield f"refused  {describe(attention)}: {error}", False
+            yield Finding(f"refused  {describe(attention)}: {error}", False)
 
 
-def contract(spec: str) -> Iterator[tuple[str, bool]]:
-    """Each clause of what an attention must do, and whether this one does: lines, and whether all is well."""
+def contract(spec: str) -> Iterator[Finding]:
+    """Yield each clause of what an attention must do, and whether this attention does it."""
     from ssmax_eval.attention.contract import run
 
     for title, problem in run(parse(spec)):
-        yield (f"ok       {title}", True) if problem is None else (f"broken   {title}: {problem}", False)
+        good = problem is None
+        yield Finding(f"ok       {title}" if good else f"broken   {title}: {problem}", good)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import init_empty_weights
@@ -22,29 +22,29 @@ TOKENS = {"cpu": 512, "cuda": 1 << 14}
 
 
 def seconds(checkpoint: Checkpoint, cells: Sequence[Cell]) -> float:
-    """A rough time for one forward pass a cell: floating-point operations over the measured rate of this machine."""
+    """Return roughly how long one forward pass a cell takes: floating-point operations over this machine's rate."""
     return sum(work(checkpoint, cell.context_length) for cell in cells) / (
         EFFICIENCY * _rate(*checkpoint.device_and_dtype)
     )
 
 
 def work(checkpoint: Checkpoint, length: int) -> int:
-    """Floating-point operations of a forward pass over so many tokens, its head included."""
-    weights, layers, width = _size(checkpoint)
-    return 2 * weights * length + 2 * layers * width * length * length
+    """Return the floating-point operations of a forward pass over `length` tokens, its head included."""
+    size = _size(checkpoint)
+    return 2 * size.weights * length + 2 * size.layers * size.width * length * length
 
 
 def batch_size(checkpoint: Checkpoint, length: int) -> int:
-    """Cells of a length to measure together: as many as pay, and as fit into the memory that is free now."""
+    """Return how many cells of a length to measure together: as many as save time and fit into the free memory."""
     device, dtype = checkpoint.device_and_dtype
-    paying = TOKENS.get(device.type, TOKENS["cpu"]) // length
-    if paying <= 1:
+    useful = TOKENS.get(device.type, TOKENS["cpu"]) // length
+    if useful <= 1:
         return 1
-    return max(1, min(paying, int(SHARE * available(device)) // cell_bytes(checkpoint.config, dtype, length)))
+    return max(1, min(useful, int(SHARE * available(device)) // cell_bytes(checkpoint.config, dtype, length)))
 
 
 def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:
-    """Bytes that one cell of a length needs while it is measured, besides the weights.
+    """Return the bytes that one cell of a length needs while it is measured, besides the weights.
 
     The widest point of a layer (residual and normed input, and the gate, up and product of the feed-forward part, or
     the heads' queries, keys, values and output), keys and values of all layers, and a slice of logits in float32.
@@ -64,9 +64,17 @@ def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:
     return length * (layer + kept) * dtype.itemsize + 3 * min(length, HEAD_ROWS) * int(text.vocab_size) * 4
 
 
+class _Size(NamedTuple):
+    weights: int
+    """Weights that every token is multiplied with."""
+    layers: int
+    width: int
+    """Width of all heads of a layer together."""
+
+
 @lru_cache
-def _size(checkpoint: Checkpoint) -> tuple[int, int, int]:
-    """Weights that every token is multiplied with, layers, and width of all heads together."""
+def _size(checkpoint: Checkpoint) -> _Size:
+    """Read from the config how large a model is, without loading it."""
     config = checkpoint.config
     with init_empty_weights():
         hf = AutoModelForCausalLM.from_config(config, trust_remote_code=checkpoint.trust_remote_code)
@@ -75,12 +83,12 @@ def _size(checkpoint: Checkpoint) -> tuple[int, int, int]:
     weights = hf.num_parameters() - (0 if tied else embedding.numel())
     text = config.get_text_config(decoder=True)
     width = text.num_attention_heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
-    return int(weights), int(text.num_hidden_layers), int(width)
+    return _Size(int(weights), int(text.num_hidden_layers), int(width))
 
 
 @lru_cache
 def _rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a square matrix product."""
+    """Return the floating-point operations a second of a square matrix product on the device."""
     side = 1024
     a = torch.ones(side, side, device=device, dtype=dtype)
     best = float("inf")

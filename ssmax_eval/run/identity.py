@@ -1,19 +1,36 @@
-"""A run: a checkpoint under an attention on a task. Its identity is what decides its numbers."""
+"""A run: a checkpoint under an attention on a task, and its identity, which is what decides its numbers.
+
+The identity holds
+
+- the checkpoint: a digest of its files, the dtype, changes to RoPE, the training length;
+- the attention: its name, its version, its parameters as they are for this checkpoint;
+- the task: its kind, its version, every field outside the grid, a digest of the texts.
+
+A definition of this package is identified by a version, which is raised when a number changes; a test compares the
+source of every definition with a record. A class of the user's own is also identified by its code (`code`): the whole
+file, the local modules that it imports, and the files of its base classes. Not in the identity: versions of torch and
+transformers, the device, batch sizes; they change a number by rounding alone, and each session records them.
+"""
 
 import hashlib
-import inspect
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ssmax_eval.attention import Attention, describe
+from ssmax_eval.attention import ATTENTIONS, Attention, describe, notes
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.tasks import Task
+from ssmax_eval.user_code import digest
 
-DEFINITIONS = 1
-"""Raised when a change to a task or an attention changes what a number means, so that old cells are not reused."""
+FORMAT = 1
+"""Version of a run's description."""
+PART = 55
+"""Characters of each part of a folder's name: with four parts and the hash, it fits into the 255 of a file system."""
+HASH = 10
+"""Hexadecimal digits of the hash in a folder's name."""
 
 
 @dataclass(frozen=True)
@@ -22,29 +39,21 @@ class Run:
 
     checkpoint: Checkpoint
     attention: Attention
-    """With its parameters settled for the checkpoint."""
+    """With the parameters that it has on this checkpoint, from `Attention.resolve`."""
     task: Task
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers of a cell, as plain values."""
         return {
-            "definitions": DEFINITIONS,
             "checkpoint": self.checkpoint.identity(),
-            "attention": {**_class_identity(type(self.attention)), **self.attention.parameters()},
+            "attention": attention_identity(self.attention),
             "task": self.task.identity(),
         }
 
     @cached_property
-    def name(self) -> str:
-        """The run's folder: readable, and unique to its identity."""
-        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:10]
-        readable = f"{self.checkpoint.label}_{describe(self.attention)}_{self.task.kind}"
-        return f"{re.sub(r'[^A-Za-z0-9_.=-]+', '-', readable)}_{digest}"
-
-    @cached_property
     def description(self) -> dict[str, Any]:
-        """What the store writes down: the identity, and the columns that its rows begin with."""
+        """What the store writes down of the run."""
         columns = {
             "checkpoint": self.checkpoint.label,
             "attention": describe(self.attention),
@@ -53,12 +62,45 @@ class Run:
             "dtype": self.identity["checkpoint"]["dtype"],
             "rope": self.checkpoint.rope_label,
         }
-        quantities = [quantity.to_json() for quantity in self.task.quantities]
-        return {"columns": columns, "quantities": quantities, "identity": self.identity}
+        return {
+            "format": FORMAT,
+            "columns": columns,
+            "quantities": [quantity.to_json() for quantity in self.task.quantities],
+            "notes": notes(self.attention),
+            "identity": self.identity,
+        }
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return folder_name(self.description)
 
 
-def _class_identity(cls: type) -> dict[str, str]:
-    """Name of an attention's class; of one from outside the package also its source, which may change any time."""
-    if cls.__module__.split(".")[0] == "ssmax_eval":
-        return {"class": cls.__name__}
-    return {"class": cls.__name__, "source": hashlib.sha256(inspect.getsource(cls).encode()).hexdigest()[:16]}
+def folder_name(description: Mapping[str, Any]) -> str:
+    """Return the folder of a run: what it is in a person's words, then the hash of its identity.
+
+    It depends on the `columns` and the `identity` of the description alone, as they are in a run or in its run.json:
+    `ssmax-seed0_ssmax-s-table_niah_rope-base-x50_1f81ef21c0`.
+    """
+    columns = description["columns"]
+    rope = columns.get("rope")
+    parts = [columns["checkpoint"], columns["attention"], columns["task"], *([f"rope {rope}"] if rope else [])]
+    return "_".join([*map(_readable, parts), identity_hash(description["identity"])])
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """Return the hash of an identity, in the one form in which it is written as JSON."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:HASH]
+
+
+def attention_identity(attention: Attention) -> dict[str, Any]:
+    """Return what decides what an attention computes: name, version and parameters; of a user's own also its code."""
+    cls = type(attention)
+    name = ATTENTIONS.name_of(cls)
+    own = {} if name else {"code": digest(cls)}
+    return {"name": name or cls.__name__, "version": cls.version, **own, **attention.parameters()}
+
+
+def _readable(part: object) -> str:
+    """A part of a folder's name: letters, digits, dots, underscores and hyphens."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", str(part))[:PART].strip("-.") or "-"

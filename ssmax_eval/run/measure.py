@@ -1,7 +1,4 @@
-"""Measure what the store does not have yet.
-
-Running a run again is set difference over the cells on disk.
-"""
+"""Measure what the store does not have yet: the cells of the grid without the cells on disk."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,27 +18,28 @@ SMALLEST_CHUNK = 512
 """Tokens of the shortest prefill chunk that is tried when memory runs out."""
 
 
-def missing(run: Run, store: Store, *, retry_failed: bool = False) -> list[Cell]:
-    """The cells of the run's grid that the store does not have. A failed cell counts as there unless retried."""
-    there = store.cells(run.name)
-    return [c for c in run.task.cells() if c not in there or (retry_failed and there[c].error is not None)]
+def missing(cells: Sequence[Cell], there: Mapping[Cell, Measurement], *, retry_failed: bool = False) -> list[Cell]:
+    """Return the cells that are not `there` yet. A failed cell is there, unless failed ones are to be tried again."""
+    return [c for c in cells if c not in there or (retry_failed and there[c].error is not None)]
 
 
 def measure(
     run: Run,
     model: Model,
     store: Store,
+    cells: Sequence[Cell],
     *,
-    session: dict[str, Any],
+    session: Mapping[str, Any],
     batch_size: int | Mapping[int, int] = 1,
     retry_failed: bool = False,
     progress: Callable[[Measurement], None] = lambda _: None,
 ) -> int:
-    """Measure the run's missing cells on the model, storing each as it is finished; how many were measured.
+    """Measure cells of a run on the model, store each as it is finished, and return how many were measured.
 
-    `batch_size` is how many cells are measured together, for all context lengths or for each. Out of memory, it is
-    halved, then the model's prefill chunk; a single cell that still does not fit, or gives NaN, is stored as failed,
-    and the run goes on. UserError, before anything is written, when the task cannot be measured on this model at all.
+    Cells that another process has measured in the meantime are left out. `batch_size` is how many cells are measured
+    together, for all context lengths or for each. When memory runs out it is halved, then the model's prefill chunk;
+    a single cell that still does not fit, or gives NaN, is stored as failed, and the run goes on. UserError, before
+    anything is written, when the task cannot be measured on this model at all.
     """
     limit = model.max_positions
     if limit is not None and max(run.task.lengths) > limit:
@@ -50,21 +48,20 @@ def measure(
             f"tokens; give --max-length {limit}"
         )
     bound = run.task.bind(model)
-    with store.writer(run.name, run.description, session) as writer:
-        there = {c for c, m in writer.cells.items() if not (retry_failed and m.error is not None)}
-        todo = [cell for cell in run.task.cells() if cell not in there]
+    with store.writer(run.name, run.description, {"kind": "session", **session}) as writer:
+        todo = missing(cells, writer.cells, retry_failed=retry_failed)
         chunk_before, shrunk = model.prefill_chunk, dict[str, dict[str, int]]()
         try:
             for length in dict.fromkeys(cell.context_length for cell in todo):
-                cells = [cell for cell in todo if cell.context_length == length]
+                alike = [cell for cell in todo if cell.context_length == length]
                 size = batch_size if isinstance(batch_size, int) else batch_size.get(length, 1)
-                for measurement in _fitting(run.task, bound, model, cells, size, shrunk):
+                for measurement in _fitting(run.task, bound, model, alike, size, shrunk):
                     writer.append(measurement)
                     progress(measurement)
         finally:
             model.prefill_chunk = chunk_before
             if shrunk:
-                writer.record({"out_of_memory": shrunk})
+                writer.record({"kind": "out_of_memory", "out_of_memory": shrunk})
     return len(todo)
 
 
@@ -75,9 +72,9 @@ class _FullError(Exception):
 def _fitting(
     task: Task, bound: Measure, model: Model, cells: Sequence[Cell], size: int, shrunk: dict[str, dict[str, int]]
 ) -> Iterator[Measurement]:
-    """Measure cells of one context length, `size` together; fewer, then in shorter chunks, as memory runs out.
+    """Measure cells of one context length, `size` together; as memory runs out fewer, then in shorter chunks.
 
-    What had to be smaller is noted in `shrunk`, by context length.
+    What had to be smaller is written into `shrunk`, by context length.
     """
     left = list(cells)
     length = str(cells[0].context_length)
@@ -103,7 +100,7 @@ def _fitting(
 
 
 def _attempt(bound: Measure, cells: Sequence[Cell]) -> Iterator[Measurement]:
-    """Measure cells together, giving each as soon as it is finished."""
+    """Measure cells together, and yield each as soon as it is finished."""
     started, left = time.perf_counter(), list(cells)
     try:
         for measurement in bound(cells):
@@ -118,7 +115,7 @@ def _attempt(bound: Measure, cells: Sequence[Cell]) -> Iterator[Measurement]:
 
 
 def _halved_chunk(model: Model, length: int) -> int | None:
-    """Have the model take its prompts in chunks half as long; how long, or None when that goes no further."""
+    """Halve the chunks in which the model reads; return their length, or None when they cannot be shorter."""
     now = min(model.prefill_chunk or length, length)
     chunk = max(now // 2, SMALLEST_CHUNK)
     if chunk >= now:
@@ -134,5 +131,5 @@ def _timed(found: Measurement, seconds: float) -> Measurement:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this is how torch or Python says that memory has run out."""
+    """Tell whether an error of torch or Python means that memory has run out."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)

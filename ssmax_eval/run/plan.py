@@ -1,185 +1,171 @@
-"""What a command does, step by step: plan the runs, say what they cost, execute them, sum up."""
+"""What a command does, step by step: choose the tasks, plan the runs, execute them, sum up."""
 
-import hashlib
-import platform
+import logging
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
-import click
-import torch
-import transformers
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from ssmax_eval import __version__
-from ssmax_eval import tasks as task_room
-from ssmax_eval.attention import describe, parse
+from ssmax_eval.attention import Attention, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.measurement import Cell, Measurement
-from ssmax_eval.model import running
+from ssmax_eval.model import Model, running
 from ssmax_eval.run import estimate
 from ssmax_eval.run.identity import Run
 from ssmax_eval.run.measure import measure, missing
-from ssmax_eval.settings import assignments
+from ssmax_eval.run.session import session
 from ssmax_eval.store import Store, read_results
-from ssmax_eval.tasks import Task
+from ssmax_eval.tasks import Task, draft
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Say = Callable[[str], None]
+"""Takes a line for a person to read."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of one command, and where they are stored."""
+    """The runs of one command, and the cells of each that are still to be measured."""
 
     checkpoint: Checkpoint
-    runs: tuple[Run, ...]
+    todo: Mapping[Run, list[Cell]]
+    """Runs in order, each with the cells that the store does not have."""
     store: Store
     retry_failed: bool = False
 
-    def todo(self, run: Run) -> list[Cell]:
-        """Cells of a run that are still to be measured."""
-        return missing(run, self.store, retry_failed=self.retry_failed)
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs, also those that are finished."""
+        return tuple(self.todo)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where the runs are stored."""
+        return tuple(str(self.store.root / run.name) for run in self.todo)
 
 
-def tasks(names: Sequence[str], changes: dict[str, Any], settings: Sequence[str], max_length: int | None) -> list[Task]:
-    """The named tasks with the command line's changes; a change goes to every task that has the field."""
-    changes = {**changes, **assignments(settings)}
-    loaded = [task_room.load(name) for name in names]
-    known = {f.name for task in loaded for f in fields(task)}
+def tasks(
+    given: Sequence[str | Task | type[Task]],
+    changes: Mapping[str, Any],
+    max_length: int | None = None,
+    say: Say = log.info,
+) -> list[Task]:
+    """Return the tasks with changed fields; a change goes to every task that has the field.
+
+    `given` is as in `ssmax_eval.tasks.draft`. Lengths beyond `max_length` are left out. UserError for a field that no
+    task has, a wrong value, or a task without any length left.
+    """
+    drafts = [draft(one) for one in given]
+    known = {name for one in drafts for name in one.names}
     for name in changes:
         if name not in known:
-            raise unknown(f"field of task {', '.join(names)}:", name, known)
-    chosen = []
-    for task in loaded:
-        own = {f.name for f in fields(task)}
-        task = task_room.overridden(task, {k: v for k, v in changes.items() if k in own})
-        if max_length is not None:
-            kept = tuple(n for n in task.lengths if n <= max_length)
-            if not kept:
-                raise UserError(
-                    f"--max-length {max_length} leaves no length of task {task.kind!r} {list(task.lengths)}"
-                )
-            if left := [n for n in task.lengths if n > max_length]:
-                click.echo(f"{task.kind}: left out beyond --max-length: {', '.join(map(str, left))}", err=True)
-            task = replace(task, lengths=kept)
-        chosen.append(task)
-    return chosen
+            kinds = ", ".join(one.cls.kind for one in drafts)
+            raise unknown(f"field of task {kinds}:", name, known)
+    chosen = [one.build({name: value for name, value in changes.items() if name in one.names}) for one in drafts]
+    return chosen if max_length is None else [_shortened(task, max_length, say) for task in chosen]
+
+
+def _shortened(task: Task, longest: int, say: Say) -> Task:
+    kept = tuple(n for n in task.lengths if n <= longest)
+    if not kept:
+        raise UserError(f"--max-length {longest} leaves no length of task {task.kind!r} {list(task.lengths)}")
+    if left := [n for n in task.lengths if n > longest]:
+        say(f"{task.kind}: left out beyond --max-length: {', '.join(map(str, left))}")
+    return replace(task, lengths=kept)
 
 
 def plan(
     checkpoint: Checkpoint,
-    attentions: Sequence[str],
+    attentions: Sequence[str | Attention],
     chosen: Sequence[Task],
-    output: str,
+    output: str | PathLike[str],
     *,
     retry_failed: bool = False,
 ) -> Plan:
-    """Every task under every attention. What a user can have got wrong without loading weights is said here."""
-    parsed = [parse(spec) for spec in attentions]
+    """Return every task under every attention. Raise every UserError that can be found without loading the weights."""
+    parsed = [parse(given) if isinstance(given, str) else given for given in attentions]
     for task in chosen:
         task.read()
-    settled = [attention.resolve(checkpoint.shape) for attention in parsed]
+    resolved = [attention.resolve(checkpoint.shape) for attention in parsed]
     _ = checkpoint.device_and_dtype
-    runs = dict.fromkeys(Run(checkpoint, attention, task) for attention in settled for task in chosen)
-    return Plan(checkpoint, tuple(runs), Store(output), retry_failed)
+    store = Store(output)
+    runs = dict.fromkeys(Run(checkpoint, attention, task) for attention in resolved for task in chosen)
+    todo = {run: missing(run.task.cells(), store.cells(run.name), retry_failed=retry_failed) for run in runs}
+    return Plan(checkpoint, todo, store, retry_failed)
 
 
-def forecast(plan: Plan) -> str:
-    """What the plan would measure: cells, tokens, and a rough time, as a table."""
-    lines = [f"{'task':<14} {'attention':<24} {'cells':>6} {'to do':>6} {'tokens':>10} {'about':>8}"]
-    total = 0.0
-    for run in plan.runs:
-        cells = plan.todo(run)
-        seconds = estimate.seconds(plan.checkpoint, cells) if cells else 0.0
-        total += seconds
-        tokens = sum(c.context_length for c in cells)
-        lines.append(
-            f"{run.task.kind:<14} {describe(run.attention):<24} {len(run.task.cells()):>6} {len(cells):>6} "
-            f"{tokens:>10,} {_time(seconds):>8}"
-        )
-    lines.append(f"About {_time(total)} in all: a rough figure, from this machine's matrix products.")
-    return "\n".join(lines)
-
-
-def execute(plan: Plan, *, batch_size: int | None = None, prefill_chunk: int | None = None) -> None:
+def execute(
+    plan: Plan,
+    *,
+    batch_size: int | None = None,
+    prefill_chunk: int | None = None,
+    say: Say = log.info,
+    progress: bool = True,
+) -> None:
     """Measure everything that is missing; the checkpoint is loaded once, and only if anything is.
 
-    `batch_size` is how many cells are measured together; None chooses it for each context length.
+    `batch_size` is how many cells are measured together; None chooses it for each context length. `progress` shows a
+    bar in a terminal and in a notebook.
     """
-    todo = [run for run in plan.runs if plan.todo(run)]
+    todo = [run for run, cells in plan.todo.items() if cells]
     if not todo:
-        click.echo("Everything is in the store already.", err=True)
+        say("Everything is in the store already.")
         return
-    click.echo(f"Loading {plan.checkpoint.label} ...", err=True)
+    say(f"Loading {plan.checkpoint.label} ...")
     hf = plan.checkpoint.load()
     for attention in dict.fromkeys(run.attention for run in todo):
         with running(plan.checkpoint, hf, attention) as model:
             model.prefill_chunk = prefill_chunk
             for run in todo:
                 if run.attention == attention:
-                    _one(plan, run, model, batch_size)
+                    _execute_one(plan, run, model, batch_size, say, progress)
 
 
-def _one(plan: Plan, run: Run, model: Any, batch_size: int | None) -> None:
-    cells = plan.todo(run)
+def _execute_one(plan: Plan, run: Run, model: Model, batch_size: int | None, say: Say, progress: bool) -> None:
+    cells = plan.todo[run]
     title = f"{run.task.kind} | {describe(run.attention)}"
     done = len(run.task.cells()) - len(cells)
-    click.echo(f"{title}: {len(cells)} cells" + (f" to measure, {done} already there" if done else ""), err=True)
+    say(f"{title}: {len(cells)} cells" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
     sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
     failed = 0
+    hidden = None if progress and "ipykernel" not in sys.modules else not progress  # None: shown in a terminal
     with tqdm(
-        total=sum(c.context_length for c in cells),
+        total=sum(cell.context_length for cell in cells),
         desc=title,
         unit="tok",
         unit_scale=True,
         leave=False,
-        disable=None,
+        disable=hidden,
     ) as bar:
 
-        def progress(measurement: Measurement) -> None:
+        def stored(measurement: Measurement) -> None:
             nonlocal failed
             failed += measurement.error is not None
             bar.update(measurement.cell.context_length)
 
         measure(
-            run, model, plan.store, session=recorded(run, model, sizes), batch_size=sizes,
-            retry_failed=plan.retry_failed, progress=progress,
+            run, model, plan.store, cells, session=session(run, model, sizes), batch_size=sizes,
+            retry_failed=plan.retry_failed, progress=stored,
         )  # fmt: skip
     if failed:
-        click.echo(f"{title}: {failed} cells failed; the report marks them, --retry-failed tries again", err=True)
+        say(f"{title}: {failed} cells failed; the report marks them, --retry-failed tries again")
 
 
-def recorded(run: Run, model: Any, sizes: dict[int, int]) -> dict[str, Any]:
-    """What is written down of a session and does not change its numbers; `sizes` is the batch of each length."""
-    device: torch.device = model.hf.device
-    template = getattr(run.checkpoint.tokenizer, "chat_template", None)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": ["ssmax-eval", *sys.argv[1:]],
-        "given": {"checkpoint": run.checkpoint.name, "texts": list(run.task.texts)},
-        "versions": {
-            "ssmax_eval": __version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
-        "chat_template": hashlib.sha256(str(template).encode()).hexdigest()[:16] if template else None,
-        "device": f"{device} ({name})",
-        "batch_size": {str(length): size for length, size in sizes.items()},
-        "prefill_chunk": model.prefill_chunk,
-    }
+def results(plan: Plan) -> "pd.DataFrame":
+    """Return the measurements of a plan's runs, as `read_results` does."""
+    return read_results(*plan.folders)
 
 
 def summary(plan: Plan) -> str:
-    """The final table of a plan's runs."""
+    """Return the final table of a plan's runs."""
     from ssmax_eval.report import terminal
 
-    return terminal(read_results(*(plan.store.root / run.name for run in plan.runs)))
-
-
-def _time(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 1.5 else f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    return terminal(results(plan))

@@ -1,6 +1,8 @@
-"""Look inside a result: the very prompt that a stored cell was measured with, and what came of it."""
+"""Look into a result: the very prompt that a stored cell was measured with, and what came of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from ssmax_eval.checkpoint import Checkpoint
@@ -8,113 +10,130 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.store import Store, read_runs, run_folders
 from ssmax_eval.tasks import TASKS, Task
-from ssmax_eval.tasks.loss import Loss
-from ssmax_eval.tasks.niah import NeedleTask
-from ssmax_eval.tasks.prompts import Prompt
-
-AROUND = 160
-"""Characters shown on either side of a needle."""
+from ssmax_eval.user_code import load_class
 
 
 @dataclass(frozen=True)
-class Trial:
+class StoredCell:
     """A stored cell with the task, and the tokenizer, that made it."""
 
     measurement: Measurement
     task: Task
     tokenizer: Any
 
-    def prompt(self) -> Prompt:
-        """The cell's prompt, token for token. UserError for a task without one."""
-        if not isinstance(self.task, NeedleTask):
-            raise UserError(f"a cell of task {self.task.kind!r} is a document and has no prompt; try `show`")
-        return self.task.haystack(self.tokenizer)[0].prompt(self.measurement.cell)
+    def prompt(self) -> str:
+        """Return the exact text that the model was given, up to where its answer begins.
+
+        UserError for a task without prompts.
+        """
+        return self.task.prompt(self.measurement.cell, self.tokenizer)
+
+    def show(self) -> str:
+        """Return what was asked, what came, and how it was scored."""
+        found = self.measurement
+        head = f"{self.task.kind}  {_written(found.cell)}"
+        return f"{head}\n{self.task.show(found, self.tokenizer) if found.error is None else f'failed: {found.error}'}"
 
 
-def find(run: str, cell: str, checkpoint: str | None, texts: tuple[str, ...]) -> Trial:
-    """The trial at `cell` ("context_length=512,depth=0.5,trial=0") of a run's folder.
+def find(
+    run: str, cell: str, checkpoint: str | None = None, texts: tuple[str, ...] = (), task: str | None = None
+) -> StoredCell:
+    """Return the cell ("context_length=512,depth=0.5,trial=0") of a run's folder, or of the one run that has it.
 
-    The checkpoint and the texts are those that the run's last session was given, unless given anew; that they are
-    the ones measured is checked by their digests. UserError where they are not, and for a cell that is not there.
+    The checkpoint, the texts and the class of a user's own task are those of the newest session, unless given anew;
+    their digests must be those of the run. UserError where they are not, and for a cell that is not there.
     """
-    (folder,) = run_folders([run])[:1]
+    wanted = _coordinates(cell)
+    folder, measurement = _the_one(run, cell, wanted)
     record = read_runs(folder)[folder.name]
-    wanted = _cell(cell)
-    cells = Store(folder.parent).cells(folder.name)
-    if wanted not in cells:
-        near = next(iter(cells), None)
-        hint = f"a cell that it has: {_written(near)}" if near else "it has none yet"
-        raise UserError(f"{folder.name!r} has no cell {cell!r}; {hint}")
-    unknown = {"checkpoint": record["columns"]["checkpoint"], "texts": []}
-    given: dict[str, Any] = record["sessions"][-1].get("given", unknown)
+    given = _given(record)
     source = Checkpoint(checkpoint or given["checkpoint"])
     if source.fingerprint != record["identity"]["checkpoint"]["fingerprint"]:
         raise UserError(f"{source.name!r} is not the checkpoint that was measured; give it with --checkpoint")
-    task = _task(record["identity"]["task"], wanted, texts or tuple(given["texts"]))
-    if task.identity() != record["identity"]["task"]:
-        raise UserError("the text is not the one that was measured; give it with --text")
+    rebuilt = _task(record["identity"]["task"], given, measurement.cell, texts, task)
     if source.tokenizer is None:
         raise UserError(f"{source.name!r} has no tokenizer")
-    return Trial(cells[wanted], task, source.tokenizer)
+    return StoredCell(measurement, rebuilt, source.tokenizer)
 
 
-def show(trial: Trial) -> str:
-    """What was asked, what came, and how it was scored."""
-    found = trial.measurement
-    lines = [f"{trial.task.kind}  {_written(found.cell)}"]
-    if found.error is not None:
-        return "\n".join([*lines, f"failed: {found.error}"])
-    if isinstance(trial.task, Loss):
-        return "\n".join(lines + _surprises(trial, trial.task))
-    prompt = trial.prompt()
-    # The sentence's own number comes first; the expected answer repeats it at the very end.
-    at = prompt.text.index(prompt.number)
-    around = prompt.text[max(0, at - AROUND) : at + len(prompt.number) + AROUND]
-    key = [trial.tokenizer.decode([i]) for i in prompt.ids[slice(*prompt.key)]]
-    values = {k: v for k, v in found.values.items() if k not in ("answer", "expected")}
-    return "\n".join(
-        [
-            *lines,
-            f"needle at tokens {prompt.key[0]}..{prompt.key[1] - 1} of {len(prompt.ids)}, as {key}",
-            f"  ... {' '.join(around.split())} ...",
-            f"asked     {' '.join(prompt.text[prompt.answer_at - 200 : prompt.answer_at].split())}",
-            f"expected  {prompt.number}",
-            f"answer    {found.values['answer']}",
-            *(f"{name:<16} {value}" for name, value in values.items()),
-        ]
-    )
+def _the_one(run: str, cell: str, wanted: Mapping[str, str]) -> tuple[Path, Measurement]:
+    """The one folder that has the one cell wanted. UserError with the choices where there are several."""
+    folders = run_folders([run])
+    there = {folder: Store(folder.parent).cells(folder.name) for folder in folders}
+    found = [(folder, m) for folder, cells in there.items() for m in cells.values() if _fits(m.cell, wanted)]
+    if len(found) == 1:
+        return found[0]
+    having = list(dict.fromkeys(folder.name for folder, _ in found))
+    if len(having) > 1:
+        raise UserError(f"{run!r} holds several runs with a cell {cell!r}; give one of them: {', '.join(having)}")
+    if found:
+        raise UserError(f"several cells of {having[0]!r} fit {cell!r}; one of them: {_written(found[0][1].cell)}")
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders)
+        raise UserError(f"{run!r} holds several runs, and none has a cell {cell!r}; give one of them: {names}")
+    near = next(iter(there[folders[0]]), None)
+    hint = f"a cell that it has: {_written(near)}" if near else "it has none yet"
+    raise UserError(f"{folders[0].name!r} has no cell {cell!r}; {hint}")
 
 
-def _surprises(trial: Trial, task: Loss) -> list[str]:
-    document = trial.measurement.cell.document or 0
-    source, ids = task.cut(trial.tokenizer, trial.measurement.cell.context_length)[document]
-    losses = [float(x) for x in trial.measurement.rows["nll"] if x is not None]
-    lines = [f"document {source!r}: {sum(losses) / len(losses):.4f} nats per token; the least expected tokens:"]
-    for i in sorted(range(len(losses)), key=losses.__getitem__, reverse=True)[:10]:
-        before, token = trial.tokenizer.decode(ids[max(0, i - 12) : i + 1]), trial.tokenizer.decode([ids[i + 1]])
-        lines.append(f"{i + 1:>7}  {losses[i]:>6.2f}  ...{' '.join(before.split())[-50:]} >{token}<")
-    return lines
+def _given(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the parts of a run came from, by the newest session that says so."""
+    sessions = [line for line in record["sessions"] if line.get("kind", "session") == "session"]
+    known = [line["given"] for line in sessions if "given" in line]
+    return {"checkpoint": record["columns"]["checkpoint"], "texts": [], **(known[-1] if known else {})}
 
 
-def _task(identity: dict[str, Any], cell: Cell, texts: tuple[str, ...]) -> Task:
-    cls = TASKS[identity["kind"]]
+def _task(
+    identity: Mapping[str, Any], given: Mapping[str, Any], cell: Cell, texts: tuple[str, ...], place: str | None
+) -> Task:
+    """The task of a stored run. UserError where its texts, or its code, are not those that were measured."""
+    kind = identity["kind"]
+    if "code" not in identity and kind in TASKS:
+        cls: Any = TASKS[kind]
+    elif place or "task" in given:
+        cls = load_class(place or given["task"], Task, "--task")
+    else:
+        raise UserError(f"nothing says where the class of task {kind!r} is; give it with --task file.py:Class")
     names = {f.name for f in fields(cls)}
-    grid: dict[str, Any] = {"lengths": (cell.context_length,), "texts": texts}
-    if cell.trial is not None:
-        grid |= {"depths": (cell.depth,), "trials": cell.trial + 1}
-    if cell.document is not None:
-        grid |= {"documents": cell.document + 1}
-    stored = {k: tuple(v) if isinstance(v, list) else v for k, v in identity.items() if k in names and k != "texts"}
-    return cls(**{**grid, **stored})
+    settings = {**given.get("grid", {}), **identity, "lengths": [cell.context_length]}
+    settings["texts"] = texts or given["texts"]
+    plain = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items() if name in names}
+    task: Task = cls(**plain)
+    now = task.identity()
+    if now["texts"] != identity["texts"]:
+        raise UserError("the text is not the one that was measured; give it with --text")
+    if now.get("code") != identity.get("code"):
+        raise UserError(
+            f"the code of task {kind!r} is not the one that was measured; give it with --task file.py:Class"
+        )
+    if now["version"] != identity.get("version", now["version"]):
+        raise UserError(
+            f"the run has version {identity['version']} of task {kind!r}, this is version {now['version']}; "
+            "its prompts cannot be made again"
+        )
+    return task
 
 
-def _cell(text: str) -> Cell:
-    try:
-        parts = [part.split("=") for part in text.split(",")]
-        coordinates: dict[str, Any] = {k: float(v) if k == "depth" else int(v) for k, v in parts}
-        return Cell(**coordinates)
-    except (ValueError, TypeError):
-        raise UserError(f"a cell is written context_length=512,depth=0.5,trial=0; given {text!r}") from None
+def _coordinates(text: str) -> dict[str, str]:
+    parts = [part.split("=") for part in text.split(",")]
+    if any(len(part) != 2 or not all(part) for part in parts):
+        raise UserError(f"a cell is written context_length=512,depth=0.5,trial=0; given {text!r}")
+    return {name.strip(): value.strip() for name, value in parts}
+
+
+def _fits(cell: Cell, wanted: Mapping[str, str]) -> bool:
+    """Whether a cell has the coordinates wanted; it may have others besides."""
+    coordinates = cell.coordinates()
+    return all(name in coordinates and _same(coordinates[name], value) for name, value in wanted.items())
+
+
+def _same(value: Any, text: str) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return str(value) == text
 
 
 def _written(cell: Cell) -> str:

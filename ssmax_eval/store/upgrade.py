@@ -1,6 +1,7 @@
 """Stored runs of older formats, as the format of today has them. Nothing on disk is changed.
 
-Format 0 had no quantities, and two kinds of lines in `sessions.jsonl` that did not say which they are.
+Format 0 had no quantities, wrote "theta" for RoPE's base, and had two kinds of lines in `sessions.jsonl` that did not say
+which they are.
 """
 
 import json
@@ -16,8 +17,9 @@ def upgraded(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return the description of a run, of any format, as the format of today has it."""
     if "quantities" in run:
         return {"format": 0, **run}
-    known = json.loads(QUANTITIES.read_text(encoding="utf-8"))
-    return {"format": 0, **run, "quantities": known.get(run["columns"]["task"], [])}
+    known, columns = json.loads(QUANTITIES.read_text(encoding="utf-8")), run["columns"]
+    columns = {**columns, "rope": str(columns.get("rope", "")).replace("theta x", "base x")}
+    return {"format": 0, **run, "columns": columns, "quantities": known.get(columns["task"], [])}
 
 
 def session_with_kind(entry: Mapping[str, Any]) -> dict[str, Any]:

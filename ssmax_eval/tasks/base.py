@@ -1,5 +1,6 @@
 """What a task is: a grid of cells, and a way to measure some of them on a model."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ssmax_eval.corpus import Text, digest, read_texts
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement, Quantity
+from ssmax_eval.tasks.catalogue import TASKS
+from ssmax_eval.user_code import digest as code_digest
 
 if TYPE_CHECKING:
     from ssmax_eval.model import Model
@@ -15,25 +18,31 @@ if TYPE_CHECKING:
 Measure = Callable[[Sequence[Cell]], Iterable[Measurement]]
 """Measures cells of one context length together, and gives a measurement for each, in order, as soon as it can."""
 
+RESERVED = {"kind", "version", "code"}
+"""What a run's identity says of a task besides its fields."""
+HEAD = 10
+"""Rows of a cell's table that are shown."""
+
 
 def grid(default: Any = MISSING, *, factory: Any = MISSING) -> Any:
-    """A field that says which cells there are but not what is in one: growing it keeps finished cells."""
+    """A field that decides which cells there are, and no number in one: changing it keeps finished cells."""
     options = {"default": default} if factory is MISSING else {"default_factory": factory}
     return field(**options, metadata={"grid": True})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """One way to measure a model. Every field can be set in YAML and from the command line."""
+    """One way to measure a model. Every field can be set in YAML and from the command line.
+
+    A subclass is a frozen, keyword-only dataclass that defines `cells`, `bind` and `quantities`.
+    """
 
     kind: ClassVar[str]
-    """Name in the registry."""
-    about: ClassVar[str] = ""
-    """One line for `ssmax-eval list`."""
+    """Its name: that of the class in small letters, `niah_dense` for `NiahDense`."""
     version: ClassVar[int] = 1
     """Raised when a number of the task changes its meaning, so that old cells are not reused in silence."""
     quantities: ClassVar[tuple[Quantity, ...]] = ()
-    """What it measures, the headline first."""
+    """The numbers that it measures, the headline first; reports are made from this alone."""
 
     lengths: tuple[int, ...] = grid()
     """Context lengths in tokens; a length counts everything that the model sees, and the answer."""
@@ -42,20 +51,46 @@ class Task(ABC):
     seed: int = 0
     """Decides every random draw."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" not in vars(cls):
+            cls.kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 2:
             raise UserError(f"lengths must be 2 tokens or more; given {list(self.lengths)}")
 
     @abstractmethod
     def cells(self) -> list[Cell]:
-        """The whole grid, in the order in which it is measured."""
+        """Return the whole grid, in the order in which it is measured."""
 
     @abstractmethod
     def bind(self, model: "Model") -> Measure:
-        """Get ready for a model; UserError when the text is too short, or the model lacks what is needed."""
+        """Return a function that measures cells on the model.
+
+        UserError when the text is too short, or the model lacks what is needed.
+        """
+
+    def prompt(self, cell: Cell, tokenizer: Any) -> str:
+        """Return the exact text that the model was given in a cell, up to where its answer begins.
+
+        UserError for a task whose cells have no prompt, as here.
+        """
+        raise UserError(f"a cell of task {self.kind!r} has no prompt; try `ssmax-eval show`")
+
+    def show(self, measurement: Measurement, tokenizer: Any) -> str:
+        """Return what a reader should see of a finished cell: here its values, and the first rows of its table."""
+        lines = [f"{name:<16} {value}" for name, value in measurement.values.items()]
+        if columns := measurement.rows:
+            count = len(next(iter(columns.values())))
+            rows = list(zip(*(column[:HEAD] for column in columns.values()), strict=True))
+            lines += ["  ".join(f"{name:>14}" for name in columns)]
+            lines += ["  ".join(f"{_short(value):>14}" for value in row) for row in rows]
+            lines += [f"... {count - HEAD} more rows"] if count > HEAD else []
+        return "\n".join(lines)
 
     def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
-        """Cells in groups of equal context length that are measured together: `size` of them run at a time."""
+        """Yield cells in groups that are measured together: of one context length, `size` of them at most."""
         batch: list[Cell] = []
         for cell in cells:
             if batch and (len(batch) == size or cell.context_length != batch[0].context_length):
@@ -66,12 +101,25 @@ class Task(ABC):
             yield batch
 
     def read(self) -> list[Text]:
-        """The texts that this task measures on."""
+        """Read the texts that this task measures on. UserError where they cannot be read."""
         return read_texts(self.texts)
 
+    def settings(self) -> dict[str, Any]:
+        """Return every field outside the grid as a plain value; of the texts, a digest of their content."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata.get("grid")}
+        values["texts"] = digest(self.read())
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
     def identity(self) -> dict[str, Any]:
-        """What decides the numbers in a cell, as plain values: every field outside the grid, and the text."""
-        settings = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata.get("grid")}
-        settings["texts"] = digest(self.read())
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
-        return {"kind": self.kind, **plain}
+        """Return what decides the numbers in a cell: kind, version and settings; of a user's own task also its code."""
+        own = {} if TASKS.name_of(type(self)) else {"code": code_digest(type(self))}
+        return {"kind": self.kind, "version": self.version, **own, **self.settings()}
+
+    def grid_settings(self) -> dict[str, Any]:
+        """Return the fields that decide which cells there are, as plain values."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("grid")}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

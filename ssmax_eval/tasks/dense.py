@@ -1,4 +1,4 @@
-"""Needle in a haystack, a whole column at a time: the needles of all depths in one text, asked for one by one."""
+"""Needle in a haystack, all depths at once: one text holds a needle for each depth, and a cell asks for one of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class Needle:
 
 
 class DenseHaystack(Haystack):
-    """Makes prompts whose haystack holds a needle at each of the `depths`; a cell's question asks for one of them."""
+    """Make prompts whose haystack holds a needle at each of the `depths`; a cell's question asks for one of them."""
 
     def __init__(self, *arguments: Any, depths: tuple[float, ...], **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -29,11 +29,13 @@ class DenseHaystack(Haystack):
         self._column: dict[tuple[int, int | None], tuple[int, list[Needle]]] = {}
 
     def prompt(self, cell: Cell) -> Prompt:
-        """The prompt of a cell. All depths of a trial have the same text but for the question, and what the filler
-        ends with: the length is exact, and questions differ by a few tokens. UserError as for one needle.
+        """Return the prompt of a cell.
+
+        All depths of a trial have the same text, but for the question and the last words of the filler: the length is
+        exact, and questions differ by a few tokens. UserError as for one needle.
         """
         length = cell.context_length
-        start, needles = self._planted(length, cell.trial)
+        start, needles = self._trial(length, cell.trial)
         mine = needles[self.depths.index(cell.depth or 0.0)]
         text, stop, ids, offsets = self._fit(start, length, self._asking(start, lambda _: needles, mine))
         first, at, last = (self._token(place) for place in (start, min(mine.place, stop), stop))
@@ -41,8 +43,8 @@ class DenseHaystack(Haystack):
         found = self._located(text, ids, offsets, mine.number, answer_at)
         return Prompt(ids, *found, (at - first) / max(last - first, 1), text, answer_at, mine.city, mine.number)
 
-    def _planted(self, length: int, trial: int | None) -> tuple[int, list[Needle]]:
-        """Where the filler of a trial starts, and its needles by depth: cities and numbers all different."""
+    def _trial(self, length: int, trial: int | None) -> tuple[int, list[Needle]]:
+        """Return where the filler of a trial starts, and its needles by depth, no two alike in city or number."""
         if (length, trial) not in self._column:
             draw = random_of(self.seed, length, trial, "dense")
             start = self._start(random_of(self.seed, length, trial), length)
@@ -52,24 +54,26 @@ class DenseHaystack(Haystack):
             cities = draw.sample(CITIES, len(self.depths))
             needles = [Needle(start, *drawn) for drawn in zip(cities, numbers, strict=True)]
 
-            def placed(stop: int) -> list[Needle]:
+            def needles_at(stop: int) -> list[Needle]:
                 places = [self._place(start, stop, depth) for depth in self.depths]
                 ends = len(self.filler)
                 pairs = zip(needles, places, strict=True)
                 return [replace(needle, place=place if place < stop else ends) for needle, place in pairs]
 
             longest = max(needles, key=lambda n: len(self._encode(f"{self._frame(n.city)[1]} {n.number}")[0]))
-            stop = self._fit(start, length, self._asking(start, placed, longest))[1]
-            self._column = {(length, trial): (start, placed(stop))}
+            stop = self._fit(start, length, self._asking(start, needles_at, longest))[1]
+            self._column = {(length, trial): (start, needles_at(stop))}
         return self._column[length, trial]
 
-    def _asking(self, start: int, planted: Callable[[int], list[Needle]], mine: Needle) -> Callable[[int, str], str]:
-        """The text by the filler's cut and ending, with the needles `planted` at a cut and the question for `mine`."""
+    def _asking(self, start: int, needles_at: Callable[[int], list[Needle]], mine: Needle) -> Callable[[int, str], str]:
+        """Return a function that makes the text, with the question for `mine`, from where the filler is cut and what
+        follows the cut; `needles_at` gives the needles at a cut.
+        """
         head, tail = self._frame(mine.city)
 
         def assembled(stop: int, ending: str) -> str:
             at, parts, after = start, [head], []
-            for needle in sorted(planted(stop), key=lambda needle: needle.place):
+            for needle in sorted(needles_at(stop), key=lambda needle: needle.place):
                 sentence = self.wording.needle.format(city=needle.city, number=needle.number)
                 if needle.place < stop:
                     parts.append(f"{self.filler[at : needle.place]}{sentence} ")
@@ -84,24 +88,21 @@ class DenseHaystack(Haystack):
 
 @dataclass(frozen=True, kw_only=True)
 class NiahDense(Niah):
-    """Retrieval by context length and depth with the needles of all depths in one haystack, one question a depth.
+    """Retrieval by context length and depth, with the needles of all depths in one haystack and one question a depth.
 
-    One pass over the haystack serves a whole column of the grid. Each cell has distractors of its own kind, the
-    other depths' needles, so it is a harder task than `niah`, whose numbers it does not stand for.
+    One pass over the haystack serves all depths. The needles of the other depths distract, so the task is harder than
+    `niah`: do not compare the numbers of the two.
     """
 
-    kind = "niah_dense"
-    about = "needles of all depths in one haystack, asked for one by one: several times faster than niah"
-
     depths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-    """Depths of the needles. They are all in every prompt, so changing them changes every cell."""
+    """Depths of the needles. Every prompt holds all of them, so another list of depths is another run."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.depths) > len(CITIES) or len(set(self.depths)) < len(self.depths):
             raise UserError(f"depths must be at most {len(CITIES)}, all different; given {list(self.depths)}")
         if "{city}" not in self.needle or "{city}" not in self.question + self.answer_prefix:
-            raise UserError("needle and question must contain {city}, which tells the needles of a haystack apart")
+            raise UserError("needle and question must contain {city}: it tells the needles of a haystack apart")
 
     def maker(self, *arguments: Any, **settings: Any) -> Haystack:
         return DenseHaystack(*arguments, depths=self.depths, **settings)

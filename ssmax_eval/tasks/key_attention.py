@@ -30,8 +30,6 @@ class KeyAttention(NeedleTask):
     tokens of the number. The other rows are spread over the sequence by powers of two.
     """
 
-    kind = "key_attention"
-    about = "needle score by layer and head, and attention fading by position"
     quantities = (
         Quantity("needle_score", "needle score", "attention weight", "higher", units=("depth", "trial"), same=PROMPT,
                  views=("by_head", "by_length", "by_outcome", "head_map"), where=ANSWERING, best=("layer", "head"),

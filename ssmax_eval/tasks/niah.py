@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 SCORINGS = ("teacher_forced", "generate")
 PROMPT = ("expected", "actual_length", "prompt")
 """Columns that agree where two series saw the same prompt."""
+AROUND = 160
+"""Characters shown on either side of a needle."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeedleTask(Task):
-    """What every task with one needle in a haystack shares: the grid and the prompts."""
+    """What all tasks with a needle in a haystack share: the grid and the prompts."""
 
     quantities: ClassVar[tuple[Quantity, ...]] = (
         Quantity(
@@ -75,19 +77,19 @@ class NeedleTask(Task):
         ]
 
     def haystack(self, tokenizer: Any) -> tuple[Haystack, bool]:
-        """The maker of prompts for a tokenizer, and whether it uses the chat template."""
+        """Return the maker of prompts for a tokenizer, and whether it uses the chat template."""
         chat = self.chat_template and bool(getattr(tokenizer, "chat_template", None))
         wording = Wording(self.intro, self.needle, self.question, self.answer_prefix)
         text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
         return self.maker(tokenizer, text, wording, chat=chat, digits=self.digits, seed=self.seed), chat
 
     def maker(self, *arguments: Any, **settings: Any) -> Haystack:
-        """What makes the prompts."""
+        """Return what makes the prompts."""
         return Haystack(*arguments, **settings)
 
     def bind(self, model: "Model") -> Measure:
         haystack, chat = self.haystack(model.tokenizer)
-        for length in self.lengths:  # a length that cannot be is said before anything is measured
+        for length in self.lengths:  # raises for a length that cannot be, before anything is measured
             haystack.prompt(Cell(length, depth=self.depths[0], trial=0))
 
         common = {"prompt": "chat" if chat else "plain"}
@@ -104,12 +106,37 @@ class NeedleTask(Task):
                 found = self.found(model, mine, next(answers))
                 seconds = each + (time.perf_counter() - started) / len(batch)
                 for cell, prompt, (values, rows) in zip(batch, mine, found, strict=True):
-                    yield Measurement(cell, {**common, **placed(prompt), **values}, rows, seconds=seconds)
+                    yield Measurement(cell, {**common, **reached(prompt), **values}, rows, seconds=seconds)
 
         return measure
 
+    def prompt(self, cell: Cell, tokenizer: Any) -> str:
+        """Return the text before the expected answer."""
+        prompt = self.haystack(tokenizer)[0].prompt(cell)
+        return prompt.text[: prompt.answer_at]
+
+    def show(self, measurement: Measurement, tokenizer: Any) -> str:
+        """Return the text around the needle, the question, the answer and how it was scored."""
+        prompt = self.haystack(tokenizer)[0].prompt(measurement.cell)
+        # The needle's number comes first; the expected answer repeats it at the very end.
+        at = prompt.text.index(prompt.number)
+        around = prompt.text[max(0, at - AROUND) : at + len(prompt.number) + AROUND]
+        key = [tokenizer.decode([i]) for i in prompt.ids[slice(*prompt.key)]]
+        values = {k: v for k, v in measurement.values.items() if k not in ("answer", "expected")}
+        lines = [
+            f"needle at tokens {prompt.key[0]}..{prompt.key[1] - 1} of {len(prompt.ids)}, as {key}",
+            f"  ... {' '.join(around.split())} ...",
+            f"asked     {' '.join(prompt.text[max(0, prompt.answer_at - 200) : prompt.answer_at].split())}",
+            f"expected  {prompt.number}",
+            f"answer    {measurement.values['answer']}",
+        ]
+        return "\n".join(lines + [f"{name:<16} {value}" for name, value in values.items()])
+
     def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
-        """All depths of `size` trials of a length, by depth: neighbours begin with the same tokens, which run once."""
+        """Yield all depths of `size` trials of a length, ordered by depth.
+
+        Neighbours begin with the same tokens, which then run once.
+        """
         for _, alike in groupby(cells, key=lambda cell: cell.context_length):
             trials = groupby(alike, key=lambda cell: cell.trial)
             columns = (list(column) for _, column in trials)
@@ -117,7 +144,7 @@ class NeedleTask(Task):
                 yield sorted(group, key=lambda cell: cell.depth or 0.0)
 
     def asked(self, prompts: list[Prompt]) -> Question:
-        """What is asked of the model for prompts of one length that run as a batch."""
+        """Return what is asked of the model for prompts of one length that run as a batch."""
         ids = torch.tensor([p.ids for p in prompts])
         return Question(ids, max(len(p.ids) - p.answer_start for p in prompts))
 
@@ -125,15 +152,12 @@ class NeedleTask(Task):
     def found(
         self, model: "Model", prompts: list[Prompt], answer: "Answer"
     ) -> list[tuple[dict[str, Any], dict[str, list[Any]]]]:
-        """For each prompt of a batch, what a measurement holds: values, and rows."""
+        """Return for each prompt of a batch what its measurement holds: values, and rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Niah(NeedleTask):
-    """Retrieval by context length and depth; scored without a judge: the number is there or it is not."""
-
-    kind = "niah"
-    about = "needle in a haystack: retrieval by context length and depth"
+    """Retrieval by context length and depth. No judge is needed: the number is in the answer or it is not."""
 
     scoring: str = "teacher_forced"
     """"teacher_forced": one pass, equal to greedy decoding of an answer that begins with the number.
@@ -162,8 +186,8 @@ class Niah(NeedleTask):
         return {**forced, "score": score, "leading_digits": leading / len(prompt.number), "answer": text}
 
 
-def placed(prompt: Prompt) -> dict[str, Any]:
-    """What a row says of its prompt: the length and depth reached, and what was asked."""
+def reached(prompt: Prompt) -> dict[str, Any]:
+    """Return what a cell says of its prompt: the length and depth reached, and what was asked."""
     return {
         "actual_length": len(prompt.ids),
         "actual_depth": round(prompt.depth, 4),

@@ -67,7 +67,7 @@ class Prompt:
 
 
 class Haystack:
-    """Makes prompts for one tokenizer, one filler and one wording."""
+    """Make prompts for one tokenizer, one filler and one wording."""
 
     def __init__(self, tokenizer: Any, filler: str, wording: Wording, *, chat: bool, digits: int, seed: int) -> None:
         if not getattr(tokenizer, "is_fast", False):
@@ -79,7 +79,7 @@ class Haystack:
         self.offsets: list[tuple[int, int]] = plain["offset_mapping"]
 
     def prompt(self, cell: Cell) -> Prompt:
-        """The prompt of a cell. Filler depends on (seed, length, trial), the needle on the depth as well.
+        """Return the prompt of a cell. The filler depends on (seed, length, trial), the needle also on the depth.
 
         So every depth of a trial has the same haystack up to its needle. UserError when the filler is shorter
         than the length, or the length is too short for the question itself.
@@ -105,7 +105,7 @@ class Haystack:
         return Prompt(ids, answer_start, digit_start, key, depth, text, answer_at, city, number)
 
     def _number(self, draw: random.Random) -> str:
-        """A number that the filler does not hold anywhere."""
+        """Draw a number that does not occur in the filler."""
         for _ in range(1000):
             number = str(draw.randrange(10 ** (self.digits - 1), 10**self.digits))
             if number not in self.filler:
@@ -113,7 +113,7 @@ class Haystack:
         raise UserError(f"the filler holds nearly every number of {self.digits} digits; give more digits or other text")
 
     def _frame(self, city: str) -> tuple[str, str]:
-        """Everything before the haystack, and everything after it up to the answer."""
+        """Return everything before the haystack, and everything after it up to the answer."""
         w = self.wording
         intro, question, prefix = (part.format(city=city) for part in (w.intro, w.question, w.answer_prefix))
         body = "\n\n".join(filter(None, (intro, HAYSTACK, question)))
@@ -129,7 +129,7 @@ class Haystack:
         return head, tail
 
     def _start(self, draw: random.Random, length: int) -> int:
-        """A sentence start in the filler with `length` tokens after it."""
+        """Draw a sentence start in the filler with `length` tokens after it."""
         spare = len(self.offsets) - length
         if spare < 0:
             raise UserError(
@@ -140,7 +140,7 @@ class Haystack:
         return self.starts[draw.randrange(last)]
 
     def _place(self, start: int, stop: int, depth: float) -> int:
-        """The sentence boundary nearest to the depth, as a place in the filler; 0 and 1 are the very ends.
+        """Return the sentence boundary nearest to the depth, as a place in the filler; 0 and 1 are the very ends.
 
         Where that is off by more than a tenth of the haystack, the nearest white space after the depth.
         """
@@ -185,7 +185,7 @@ class Haystack:
     def _located(
         self, text: str, ids: list[int], offsets: list[tuple[int, int]], number: str, answer_at: int
     ) -> tuple[int, int, tuple[int, int]]:
-        """First token of the answer, first of its digits, and the tokens of the number in the needle."""
+        """Return the first token of the answer, the first of its digits, and the tokens of the needle's number."""
         key_at, answer_start = text.index(number), len(ids)
         while answer_start > 0 and offsets[answer_start - 1][0] >= answer_at:
             answer_start -= 1
@@ -196,7 +196,10 @@ class Haystack:
         return answer_start, digit_start, (key[0], key[-1] + 1)
 
     def _encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Token ids and character offsets, with the special tokens that begin a text (a chat template has its own)."""
+        """Return token ids and character offsets, with the special tokens that begin a text.
+
+        A chat template has its own.
+        """
         encoded = self.tokenizer(
             text,
             add_special_tokens=not self.chat,
@@ -211,5 +214,5 @@ class Haystack:
 
 
 def random_of(*parts: object) -> random.Random:
-    """A generator that depends on the parts alone, not on what was drawn before."""
+    """Return a generator that depends on the parts alone, not on what was drawn before."""
     return random.Random(hashlib.sha256(repr(parts).encode()).digest())

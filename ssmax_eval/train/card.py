@@ -12,7 +12,7 @@ from ssmax_eval.train.recipe import Recipe
 
 
 def write_card(folder: Path, record: dict[str, Any], recipe: Recipe, rows: list[dict[str, Any]]) -> None:
-    """README.md (what this is, how it was made, how far it came) and training.jsonl beside the weights."""
+    """Write README.md (what this is, how it was made, how well it learned) and training.jsonl beside the weights."""
     write_whole(folder / "training.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     text = f"""# A small language model trained with {record["attention"]}
 
@@ -53,7 +53,7 @@ The recipe:
 
 
 def _reached(rows: list[dict[str, Any]]) -> str:
-    """The end of the loss curve, in words."""
+    """Return the end of the loss curve in words."""
     if not rows:
         return "Too few steps for a loss curve."
     last = rows[-1]

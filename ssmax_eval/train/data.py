@@ -32,7 +32,7 @@ FEW = 100
 
 
 def training_texts(recipe: Recipe) -> list[Text]:
-    """The texts of a recipe without those held out, which are not even read. UserError for a name that is none."""
+    """Read the texts of a recipe, without those held out. UserError for a held-out name that no text has."""
     files = {str(file): file.stem for given in recipe.texts for file in _files(given)}
     names = set(files.values()) if files else {text.name for text in read_texts()}
     out = set(recipe.held_out)
@@ -85,7 +85,7 @@ class Data(Dataset[dict[str, Tensor]]):
         self.between = self._encode("\n\n" + recipe.needle)[:2]
         self.head = self._encode(recipe.intro) if recipe.intro else []
         if recipe.needle_sequences:
-            for i in range(20):  # what does not fit is said before anything is trained
+            for i in range(20):  # raises for what does not fit, before anything is trained
                 self.hidden(np.random.default_rng(i))
 
     def __len__(self) -> int:
@@ -103,18 +103,18 @@ class Data(Dataset[dict[str, Tensor]]):
 
     @property
     def digest(self) -> str:
-        """Digest of the tokens and of the tokenizer that made them."""
+        """A digest of the tokens and of the tokenizer that made them."""
         vocabulary = self.tokenizer.backend_tokenizer.to_str().encode()
         return hashlib.sha256(vocabulary + self.tokens.astype("<i8").tobytes()).hexdigest()[:16]
 
     def text(self, draw: np.random.Generator) -> tuple[Ids, NDArray[np.uint8]]:
-        """A window of the texts."""
+        """Return a window of the texts."""
         length = self.recipe.train_length
         start = draw.integers(len(self.tokens) - length)
         return self.tokens[start : start + length], np.full(length, TEXT, np.uint8)
 
     def repeated(self, draw: np.random.Generator) -> tuple[Ids, NDArray[np.uint8]]:
-        """A block of random tokens, again and again."""
+        """Return a block of random tokens, repeated."""
         length = self.recipe.train_length
         block = draw.integers(len(self.tokenizer), size=draw.integers(min(16, length // 2), length // 2 + 1))
         kinds = np.full(length, REST, np.uint8)
@@ -122,7 +122,7 @@ class Data(Dataset[dict[str, Tensor]]):
         return np.resize(block, length), kinds
 
     def table(self, draw: np.random.Generator) -> tuple[Ids, NDArray[np.uint8]]:
-        """Cities and their numbers, again and again in any order: the densest text to learn looking up from."""
+        """Return cities with their numbers, repeated in any order: every repetition can be looked up."""
         length = self.recipe.train_length
         cities = draw.choice(len(CITIES), draw.integers(3, 14), replace=False)
         numbers = [self._number(n, spaced=True) for n in self._drawn(draw, len(cities))]
@@ -139,7 +139,7 @@ class Data(Dataset[dict[str, Tensor]]):
         return np.array(tokens[:length]), np.array(kinds[:length], np.uint8)
 
     def hidden(self, draw: np.random.Generator) -> tuple[Ids, NDArray[np.uint8]]:
-        """Needles in text, then questions with their answers, as the plain prompt of a needle task has them."""
+        """Return needles in text, then questions with answers, in the form of the plain prompt of a needle task."""
         recipe = self.recipe
         cities = draw.choice(len(CITIES), draw.integers(1, recipe.needles + 1), replace=False)
         numbers = self._drawn(draw, len(cities))
@@ -168,7 +168,7 @@ class Data(Dataset[dict[str, Tensor]]):
         return np.array([token for piece in pieces for token in piece]), kinds
 
     def _window(self, draw: np.random.Generator, room: int, after_needle: bool, needles: int) -> tuple[int, list[int]]:
-        """`room` tokens of text that begin and end where text may be cut: their start, and places for needles."""
+        """Find `room` tokens of text that begin and end where text may be cut: their start, and places for needles."""
         starts = self.starts[after_needle]
         for _ in range(TRIES if room > 0 and len(starts) else 0):
             start = int(starts[draw.integers(len(starts))])
@@ -190,7 +190,7 @@ class Data(Dataset[dict[str, Tensor]]):
         return (f" {needle}".split("{number}"), needle.split("{number}")), self._encode(question)
 
     def _filled(self, needle: tuple[list[str], list[str]], number: str) -> tuple[list[int], list[int]]:
-        """Tokens of both forms of a needle, with the number in its place."""
+        """Return the tokens of both forms of a needle, with the number in its place."""
         forms = []
         for parts in needle:
             form = self._encode(parts[0].removesuffix(" "))
@@ -204,7 +204,7 @@ class Data(Dataset[dict[str, Tensor]]):
         return [str(n) for n in draw.integers(low, high, count)]
 
     def _number(self, number: str, *, spaced: bool) -> list[int]:
-        """Tokens of a number; a space before it belongs to its first two digits."""
+        """Return the tokens of a number; a space before it belongs to its first two digits."""
         return self._encode(f" {number}" if spaced else number)
 
     def _encode(self, text: str) -> list[int]:

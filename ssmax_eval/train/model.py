@@ -27,13 +27,13 @@ class Plan:
     """An attention to train with."""
 
     attention: Attention
-    """With all parameters filled in; those to be learned have the value that they start from."""
+    """With its parameters for this shape; those to be learned have the value that they start from."""
     learned: tuple[str, ...]
     """Parameters that are learned."""
 
     @property
     def for_config(self) -> Attention:
-        """The attention that the trained checkpoint names in its config; what was learned is among its weights."""
+        """The attention that the config of the trained checkpoint names; what was learned is among the weights."""
         blank: dict[str, Any] = dict.fromkeys(self.learned)
         return replace(self.attention, **blank)
 
@@ -44,7 +44,7 @@ class Plan:
 
 
 def plan(recipe: Recipe, shape: Shape) -> Plan:
-    """The recipe's attention on a checkpoint of this shape. UserError where it cannot learn what is wanted."""
+    """Return the recipe's attention for a checkpoint of this shape. UserError where it cannot learn as wanted."""
     chosen = parse(recipe.attention)
     given = shape.from_config if isinstance(chosen, Auto) and shape.from_config else chosen
     resolved = chosen.resolve(shape)
@@ -65,7 +65,7 @@ def plan(recipe: Recipe, shape: Shape) -> Plan:
 
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama with weights drawn from the recipe's seed."""
+    """Return a Llama with weights drawn from the recipe's seed."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.width,
@@ -85,8 +85,8 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
     return LlamaForCausalLM(config)
 
 
-def loaded(checkpoint: Checkpoint, recipe: Recipe) -> LlamaForCausalLM:
-    """The model of a checkpoint, in float32. UserError where it is not the one that the recipe describes."""
+def load_model(checkpoint: Checkpoint, recipe: Recipe) -> LlamaForCausalLM:
+    """Return the model of a checkpoint, in float32. UserError where it is not what the recipe describes."""
     config = checkpoint.config
     wanted = {
         "model_type": "llama",
@@ -105,7 +105,7 @@ def loaded(checkpoint: Checkpoint, recipe: Recipe) -> LlamaForCausalLM:
 def learning(hf: LlamaForCausalLM, chosen: Plan, shape: Shape) -> Iterator[None]:
     """Run `hf` under the attention of the plan, the learned parameters as torch parameters of its modules.
 
-    They are called `ssmax_` and their name, [heads] each or a table, and are saved and loaded with the other weights.
+    Each is called `ssmax_` and its name, has the shape [heads] or a table's, and is saved with the other weights.
     """
     with rewritten(hf, chosen.attention, shape=shape) as rewriting:
         for i, layer in enumerate(hf.model.layers):
@@ -121,7 +121,7 @@ def learning(hf: LlamaForCausalLM, chosen: Plan, shape: Shape) -> Iterator[None]
 
 
 def learned(hf: LlamaForCausalLM, chosen: Plan) -> dict[str, list[list[float]]]:
-    """The attention's parameters that were learned, by name: a list for each layer."""
+    """Return the learned parameters of the attention by name: a list for each layer."""
     parts = [layer.self_attn for layer in hf.model.layers]
     return {name: [getattr(part, f"ssmax_{name}").tolist() for part in parts] for name in chosen.learned}
 

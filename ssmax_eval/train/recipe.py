@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ssmax_eval.errors import UserError, unknown
-from ssmax_eval.settings import assignments, built, checked, from_yaml
+from ssmax_eval.settings import assignments, built, checked, from_yaml, shipped
 from ssmax_eval.tasks.prompts import CITIES, Wording
-
-_HERE = Path(__file__).parent
-RECIPE_DIR = _HERE / "settings" if (_HERE / "settings").is_dir() else _HERE.parents[1] / "recipes"
-"""The folder of YAML files: within the package where it is installed, beside it in a checkout."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training from scratch, or of a checkpoint further. Every field can be set in YAML and from the command line."""
+    """A training. Every field can be set in YAML and from the command line."""
 
     layers: int
     """Decoder layers."""
@@ -114,16 +110,16 @@ class Recipe:
         if self.save_every % self.log_every:
             raise UserError(f"save_every must be a multiple of log_every; given {self.save_every} and {self.log_every}")
         if not 0 <= self.start_step < self.steps:
-            raise UserError(f"start_step lies before the end of {self.steps} steps; given {self.start_step}")
+            raise UserError(f"start_step must be less than the {self.steps} steps; given {self.start_step}")
         if self.sequences < 1:
-            raise UserError("a batch needs sequences: text_, needle_, table_ or repeat_sequences of 1 or more")
+            raise UserError("text_, needle_, table_ or repeat_sequences must be 1 or more: a batch needs a sequence")
         if self.needle_sequences and not 1 <= self.questions <= self.needles <= len(CITIES):
             raise UserError(
-                f"1 or more questions, as many needles or more, and at most {len(CITIES)} needles; "
+                f"questions must be 1 or more, needles as many or more, and at most {len(CITIES)}; "
                 f"given {self.questions} questions, {self.needles} needles"
             )
         if not 1 <= self.digits <= 15 or not 0 <= self.edge <= 1 or not all(0 < at < 1 for at in self.keep_at):
-            raise UserError("digits lie between 1 and 15, edge from 0 to 1, keep_at between 0 and 1")
+            raise UserError("digits must be 1 to 15, edge 0 to 1, and keep_at between 0 and 1")
         if "{number}" not in self.needle:
             raise UserError(f"the needle must contain {{number}}; given {self.needle!r}")
 
@@ -143,14 +139,14 @@ class Recipe:
 
 
 def recipes() -> dict[str, Path]:
-    """The shipped YAML files by name."""
-    return {path.stem: path for path in sorted(RECIPE_DIR.glob("*.yaml"))}
+    """Return the shipped YAML files by name."""
+    return shipped("train", "recipes")
 
 
 def load(name: str | os.PathLike[str], changes: dict[str, Any], settings: Sequence[str] = ()) -> Recipe:
-    """A recipe by the name of a shipped YAML file or a path, with changed fields and `field=value` settings.
+    """Return the recipe of a shipped YAML file or a path, with changed fields and `field=value` settings.
 
-    UserError for a file that is not there or no mapping, an unknown field, or a value of the wrong kind.
+    UserError for a file that is missing or holds no mapping, an unknown field, or a wrong value.
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else recipes().get(str(name))
     if path is None:

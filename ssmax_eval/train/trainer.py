@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -33,7 +32,7 @@ CURVE = "training.jsonl"
 
 
 def arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
-    """What transformers calls its settings, for a recipe on this machine."""
+    """Return the settings of transformers' Trainer for a recipe on this machine."""
     gpu = torch.cuda.is_available()
     made = TrainingArguments(
         output_dir=str(folder / PROGRESS),
@@ -61,9 +60,11 @@ def arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
 
 
 class LMTrainer(Trainer):  # type: ignore[misc]
-    """Trains on `Data`, and writes what it sees to training.jsonl."""
+    """Train on `Data`, and write the loss curve to training.jsonl."""
 
-    def __init__(self, recipe: Recipe, folder: Path, hf: Any, data: Data, keep: Callable[[int], None]) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, hf: Any, data: Data, keep: Callable[[int], None], say: Callable[[str], None]
+    ) -> None:
         super().__init__(hf, arguments(recipe, folder), train_dataset=data, data_collator=_only)
         self.remove_callback(PrinterCallback)
         self.add_callback(_Keeping(recipe, keep))
@@ -71,13 +72,13 @@ class LMTrainer(Trainer):  # type: ignore[misc]
         self.weights = torch.ones(5, device=self.args.device)
         self.weights[[ANSWER, LOOKUP]], self.weights[FREE] = recipe.answer_weight, 0.0
         self.seen = torch.zeros(3, 5, device=self.args.device)
-        self.before, self.resumed_at = 0.0, 0
-        self.started, self.said = time.monotonic(), -math.inf
+        self.before, self.resumed_at, self.say = 0.0, 0, say
+        self.started, self.said_at = time.monotonic(), -math.inf
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Weighted mean of −log p over the tokens of a batch, in nats and float32."""
+        """Return the weighted mean of −log p over the tokens of a batch, in nats, as float32."""
         ids, kinds = inputs["input_ids"], inputs["kinds"].long()
         logits = model(input_ids=ids, use_cache=False).logits.float()
         wanted = ids.roll(-1, 1).flatten()
@@ -110,7 +111,7 @@ class LMTrainer(Trainer):  # type: ignore[misc]
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        """A warm-up, also where a checkpoint goes on, times the cosine of the whole training."""
+        """Return a schedule: a warm-up, also where a training goes on, times the cosine of the whole training."""
         recipe = self.recipe
 
         def factor(step: int) -> float:
@@ -122,15 +123,15 @@ class LMTrainer(Trainer):  # type: ignore[misc]
 
     @property
     def seconds(self) -> float:
-        """Spent on training so far, those before a kill included."""
+        """Seconds of training so far, also those before a kill."""
         return round(self.before + time.monotonic() - self.started, 3)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The curve so far."""
+        """Return the loss curve so far."""
         return curve(self.curve.parent)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """A line of training.jsonl, and now and then one to read."""
+        """Write a line of training.jsonl, and every ten seconds one for a person."""
         if "loss" not in logs:
             return
         recipe, step = self.recipe, recipe_step(self.recipe, self.state)
@@ -149,19 +150,19 @@ class LMTrainer(Trainer):  # type: ignore[misc]
         row |= {"grad_norm": logs.get("grad_norm"), "lr": logs["learning_rate"], "seconds": self.seconds}
         row = {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
         append_line(self.curve, json.dumps(row))
-        if time.monotonic() - self.said > 10 or step >= recipe.steps:
-            self.said = time.monotonic()
+        if time.monotonic() - self.said_at > 10 or step >= recipe.steps:
+            self.said_at = time.monotonic()
             left = (recipe.steps - step) * recipe.sequences * recipe.train_length / speed
             shown = "".join(
                 f", {k.removeprefix('loss_')} {row[k]:.3f}" for k in ("loss_text", "loss_answer", "right") if k in row
             )
-            click.echo(
+            self.say(
                 f"step {step}/{recipe.steps}: loss {row['loss']:.3f}{shown}; "
                 f"{speed:,.0f} tokens/s, {left / 60:.1f} minutes left"
             )
 
     def go_on(self, progress: Path | None) -> None:
-        """Train from there, or from the beginning, to the end; the curve forgets what came after."""
+        """Train to the end from the save `progress`, or from the beginning; drop what the curve holds beyond it."""
         self.resumed_at = 0 if progress is None else int(progress.name.rpartition("-")[2])
         reached = self.recipe.start_step + self.resumed_at
         kept = [row for row in curve(self.curve.parent) if row["step"] <= reached]
@@ -171,7 +172,7 @@ class LMTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Keeping(TrainerCallback):  # type: ignore[misc]
-    """Calls `keep` after the steps at which a checkpoint is kept."""
+    """Call `keep` after the steps at which a checkpoint is kept."""
 
     def __init__(self, recipe: Recipe, keep: Callable[[int], None]) -> None:
         self.recipe, self.keep = recipe, keep
@@ -182,17 +183,17 @@ class _Keeping(TrainerCallback):  # type: ignore[misc]
 
 
 def recipe_step(recipe: Recipe, state: TrainerState) -> int:
-    """Steps done since the very beginning."""
+    """Return the steps done since the very beginning."""
     return int(recipe.start_step + state.global_step)
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
-    """The rows of training.jsonl; a last line that a kill cut short is left out."""
+    """Return the rows of training.jsonl, without a last line that a kill cut short."""
     return [json.loads(line) for line in whole_lines(folder / CURVE)]
 
 
 def last_progress(folder: Path) -> Path | None:
-    """Where training can go on: the newest folder that transformers finished writing (its state comes last)."""
+    """Return the newest save that transformers finished (it writes the state last), or None."""
     whole = [path.parent for path in (folder / PROGRESS).glob("checkpoint-*/trainer_state.json")]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 

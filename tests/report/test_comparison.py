@@ -142,8 +142,8 @@ def test_an_attention_is_a_baseline_on_the_same_checkpoint() -> None:
 
 
 def test_an_attention_is_matched_with_the_same_rope() -> None:
-    frame = pd.concat([examples.niah(a, rope=r, lengths=(64,)) for r in ("", "theta x50") for a in examples.ATTENTIONS])
-    assert pairs(frame, "softmax") == [(SOFTMAX, SSMAX), (f"{SOFTMAX} · theta x50", f"{SSMAX} · theta x50")]
+    frame = pd.concat([examples.niah(a, rope=r, lengths=(64,)) for r in ("", "base x50") for a in examples.ATTENTIONS])
+    assert pairs(frame, "softmax") == [(SOFTMAX, SSMAX), (f"{SOFTMAX} · base x50", f"{SSMAX} · base x50")]
 
 
 def test_the_only_softmax_is_the_baseline_of_other_checkpoints_and_of_two_none_is_chosen() -> None:

@@ -20,7 +20,7 @@ def test_one_checkpoint_is_left_out_of_names_and_softmax_comes_first() -> None:
 
 def test_names_add_only_what_differs() -> None:
     assert names(examples.niah(), examples.niah(checkpoint="b")) == ["smollm2-135m · softmax", "b · softmax"]
-    assert names(examples.niah(), examples.niah(rope="theta x50")) == ["softmax", "softmax · theta x50"]
+    assert names(examples.niah(), examples.niah(rope="base x50")) == ["softmax", "softmax · base x50"]
     assert names(examples.niah(dtype="bfloat16"), examples.niah()) == [
         "softmax · bfloat16",
         "softmax · float32",

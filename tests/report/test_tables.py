@@ -71,10 +71,10 @@ def test_loss_by_length_is_the_mean_over_the_first_tokens() -> None:
 
 def test_each_length_reads_the_shortest_run_that_reaches_it_in_every_series() -> None:
     short, long = documents({("a", 0): [9.0] * 3}), documents({("a", 0): [1.0] * 7})
-    other = documents({("a", 0): [2.0] * 7}, rope="theta x50")
+    other = documents({("a", 0): [2.0] * 7}, rope="base x50")
     table = tables.by_length(pd.concat([short, long, other]), lengths=[2, 4, 8])
     assert table[table["series"] == "softmax"]["mean"].tolist() == [9, 9, 1]
-    assert table[table["series"] == "softmax · theta x50"]["mean"].tolist() == [2, 2, 2]
+    assert table[table["series"] == "softmax · base x50"]["mean"].tolist() == [2, 2, 2]
 
 
 def test_a_document_with_a_gap_does_not_count() -> None:

@@ -34,15 +34,20 @@ def run_of(checkpoint: Checkpoint, task: Task = TASK, attention: str = "ssmax") 
 def execute(run: Run, store: Store, **options: Any) -> list[Cell]:
     measured: list[Cell] = []
     with running(run.checkpoint, run.checkpoint.load(), run.attention) as model:
-        measure(run, model, store, session={}, progress=lambda m: measured.append(m.cell), **options)
+        cells = run.task.cells()
+        measure(run, model, store, cells, session={}, progress=lambda m: measured.append(m.cell), **options)
     return measured
+
+
+def left(run: Run, store: Store, *, retry_failed: bool = False) -> list[Cell]:
+    return missing(run.task.cells(), store.cells(run.name), retry_failed=retry_failed)
 
 
 def test_only_what_is_missing_is_measured(checkpoint: Checkpoint, tmp_path: Path) -> None:
     store, run = Store(tmp_path), run_of(checkpoint)
-    assert missing(run, store) == run.task.cells()
+    assert left(run, store) == run.task.cells()
     assert execute(run, store) == run.task.cells()
-    assert missing(run, store) == []
+    assert left(run, store) == []
     assert execute(run, store) == []
     grown = run_of(checkpoint, replace(TASK, lengths=(32, 48, 64)))
     assert grown.name == run.name
@@ -109,8 +114,8 @@ def test_failures_are_recorded_and_the_run_goes_on(checkpoint: Checkpoint, tmp_p
         "out of memory",
         "out of memory",
     ]
-    assert missing(run, store) == []
-    assert len(missing(run, store, retry_failed=True)) == 3
+    assert left(run, store) == []
+    assert len(left(run, store, retry_failed=True)) == 3
     assert len(execute(run, store, retry_failed=True)) == 3
 
 
@@ -136,7 +141,7 @@ def test_out_of_memory_shrinks_the_batch_then_the_chunk(checkpoint: Checkpoint, 
     store, run = Store(tmp_path), run_of(checkpoint, Tight(lengths=(600, 1400, 4000), documents=3))
     with running(run.checkpoint, run.checkpoint.load(), run.attention) as model:
         model.prefill_chunk = None
-        measure(run, model, store, session={}, batch_size={600: 3, 1400: 2})
+        measure(run, model, store, run.task.cells(), session={}, batch_size={600: 3, 1400: 2})
         assert model.prefill_chunk is None
     assert Tight.tried == [  # type: ignore[attr-defined]
         *[(600, 3, None), *[(600, 1, None)] * 3],

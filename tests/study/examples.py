@@ -141,7 +141,7 @@ def everything(
         for seed in seeds:
             checkpoint(folder / "checkpoints", family, seed)
             if not family.endswith("-text"):
-                runs(folder / "runs", family, seed, "theta x50")
+                runs(folder / "runs", family, seed, "base x50")
             if family in plain and seed == 0:
                 runs(folder / "runs", family, seed, "")
     return folder / "runs", folder / "checkpoints"

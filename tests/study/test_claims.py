@@ -153,6 +153,6 @@ def test_the_files_of_the_study() -> None:
 
 
 def test_what_the_store_calls_a_rope() -> None:
-    assert [rope_of(stored) for stored in ("", "theta x50", "base x 50", "plain", "yarn x4")] == [
+    assert [rope_of(stored) for stored in ("", "base x50", "base x 50", "plain", "yarn x4")] == [
         "plain", "base x 50", "base x 50", "plain", "yarn x4",
     ]  # fmt: skip

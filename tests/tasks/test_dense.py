@@ -8,6 +8,7 @@ import ssmax_eval
 from ssmax_eval import tasks
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Cell
 from ssmax_eval.model import running
 from ssmax_eval.run.identity import Run
 from ssmax_eval.run.measure import measure
@@ -53,23 +54,24 @@ def test_other_depths_are_another_run() -> None:
 
 @pytest.mark.parametrize("attention", ["softmax", "ssmax:s=0.3", "lssar:p=3"])
 def test_cells_are_what_a_cold_run_of_the_shown_prompt_gives(tiny_folder: Path, tmp_path: Path, attention: str) -> None:
-    from ssmax_eval.run import stored as trial
+    from ssmax_eval.run.stored import find
 
     checkpoint = Checkpoint(str(tiny_folder), dtype="float64")
     task = NiahDense(lengths=(512,), depths=DEPTHS, trials=1, digits=5)
     with running(checkpoint, checkpoint.load(), ssmax_eval.attention.parse(attention)) as model:
         run = Run(checkpoint, model.attention, task)
         session = {"given": {"checkpoint": str(tiny_folder), "texts": []}}
-        measure(run, model, Store(tmp_path), session=session)
+        measure(run, model, Store(tmp_path), task.cells(), session=session)
         for depth in DEPTHS:
             cell = f"context_length=512,depth={depth},trial=0"
-            stored = trial.find(str(tmp_path / run.name), cell, None, ())
-            prompt = stored.prompt()
+            stored = find(str(tmp_path / run.name), cell)
+            prompt = task.haystack(model.tokenizer)[0].prompt(Cell(512, depth=depth, trial=0))
+            assert stored.prompt() == prompt.text[: prompt.answer_at]
             logprobs, chosen, _ = model.answer(prompt.ids, len(prompt.ids) - prompt.answer_start)
             values = stored.measurement.values
             for name, value in scored(model.tokenizer, prompt, logprobs[0], chosen[0]).items():
                 assert values[name] == (pytest.approx(value, abs=1.1e-6) if isinstance(value, float) else value)
-            assert prompt.number in trial.show(stored)
+            assert prompt.number in stored.show()
     frame = read_results(tmp_path)
     from ssmax_eval.report import tables
 

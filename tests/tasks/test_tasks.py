@@ -1,6 +1,7 @@
 """The tasks on the tiny checkpoint: each number against another way to get it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,15 +71,31 @@ def test_trials_run_as_batches_of_one_depth(model: ssmax_eval.Model) -> None:
 
 
 def test_teacher_forcing_agrees_with_greedy_decoding(model: ssmax_eval.Model) -> None:
+    """The model's own greedy continuation is a right answer, and the same with one token changed is a wrong one."""
     forced = Niah(lengths=(256,), depths=(0.5,), trials=4, digits=4)
     free = tasks.overridden(forced, {"scoring": "generate", "max_new_tokens": 3})
+    haystack, _ = forced.haystack(model.tokenizer)
     scores = []
-    for one, other in zip(forced.bind(model)(forced.cells()), free.bind(model)(free.cells()), strict=True):
-        begins = str(other.values["answer"]).startswith(f" {one.values['expected']}")
-        assert bool(one.values["score"]) == begins
-        assert one.values["logprob"] == other.values["logprob"]
-        scores.append(one.values["leading_digits"])
-    assert all(0.0 <= float(s) <= 1.0 for s in scores if s is not None)
+    for cell in forced.cells():
+        asked = haystack.prompt(cell)
+        ids = asked.ids[: asked.answer_start]
+        greedy: list[int] = []
+        for _ in range(3):
+            greedy.append(int(model.answer([*ids, *greedy, 5], 1)[1][0, -1]))
+        assert not set(greedy) & set(model.tokenizer.all_special_ids)
+        another = model.tokenizer.convert_tokens_to_ids("x")
+        assert another not in greedy
+        for changed in (None, 0, 2):
+            answer = [another if i == changed else token for i, token in enumerate(greedy)]
+            text = model.tokenizer.decode(answer)
+            prompt = replace(asked, ids=[*ids, *answer], number=text)
+            found = model.answer(prompt.ids, len(answer))
+            ((one, _),) = forced.found(model, [prompt], found)
+            ((other, _),) = free.found(model, [prompt], found)
+            assert one["score"] == other["score"] == float(changed is None)
+            assert one["logprob"] == other["logprob"]
+            scores.append(one["score"])
+    assert set(scores) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +200,7 @@ def test_batches_hold_one_length() -> None:
         ("just text", "must be a mapping"),
         ("task: niahh\nlengths: [512]", "unknown task 'niahh'; did you mean 'niah'"),
         ("task: niah\nlengths: [512]\ndepht: 1", "'depht'; did you mean 'depths'"),
-        ("task: niah\nlengths: many", "'many', which is no int"),
+        ("task: niah\nlengths: many", "'lengths' in .* must be a whole number; got 'many'"),
         ("task: niah", "lacks 'lengths'"),
         ("task: niah\nlengths: [512]\ndepths: [2]", "between 0"),
         ("task: niah\nlengths: [512]\nneedle: nothing", "must contain"),
@@ -196,6 +213,14 @@ def test_mistakes_in_a_task_file_are_named(tmp_path: Path, content: str, message
     path.write_text(content)
     with pytest.raises(UserError, match=message):
         tasks.load(str(path))
+
+
+def test_the_catalogue_says_what_the_classes_say() -> None:
+    for name, cls in tasks.TASKS.items():
+        assert (cls.kind, tasks.TASKS.name_of(cls)) == (name, name)
+        assert tasks.TASKS.about(name)
+        assert cls.quantities
+    assert {tasks.load(name).kind for name in tasks.settings()} == set(tasks.TASKS)
 
 
 @pytest.mark.parametrize("name", tasks.settings())

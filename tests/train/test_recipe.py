@@ -24,9 +24,9 @@ def test_the_papers_shape() -> None:
     ("line", "message"),
     [
         ("layer: 3", "unknown field in .*'layer'; did you mean 'layers'"),
-        ("steps: many", "'steps' in .* is 'many', which is no int"),
+        ("steps: many", "'steps' in .* must be a whole number; got 'many'"),
         ("heads: 5", "width must be an even multiple of heads; given 128 and 5"),
-        ("start_step: 9999999", "start_step lies before the end"),
+        ("start_step: 9999999", "start_step must be less than the"),
         ("questions: 7", "given 7 questions, 4 needles"),
         ("needle: nothing", "the needle must contain"),
         ("save_every: 30", "save_every must be a multiple of log_every; given 30 and 25"),

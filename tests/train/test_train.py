@@ -27,7 +27,7 @@ def trained(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_it_learns_and_says_how(trained: Path, capsys: pytest.CaptureFixture[str], recipe: Recipe) -> None:
+def test_it_learns_and_says_how(trained: Path, recipe: Recipe) -> None:
     rows = curve(trained)
     assert [row["step"] for row in rows] == list(range(2, 21, 2))
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.2
@@ -42,8 +42,9 @@ def test_it_learns_and_says_how(trained: Path, capsys: pytest.CaptureFixture[str
     assert "ssmax:s=" in card
     assert not (trained / "trainer").exists()
     before = (trained / "model.safetensors").read_bytes()
-    assert not train(replace(recipe, attention="ssmax", keep_at=(0.5,), parameter_lr=5.0), trained)
-    assert "is trained already" in capsys.readouterr().out
+    said: list[str] = []
+    assert not train(replace(recipe, attention="ssmax", keep_at=(0.5,), parameter_lr=5.0), trained, say=said.append)
+    assert "is trained already" in said[-1]
     assert (trained / "model.safetensors").read_bytes() == before
 
 

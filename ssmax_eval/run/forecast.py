@@ -1,0 +1,54 @@
+"""What a plan would measure, before it does: cells, tokens and a rough time."""
+
+from typing import NamedTuple
+
+from ssmax_eval.attention import describe
+from ssmax_eval.run import estimate
+from ssmax_eval.run.plan import Plan
+
+
+class Forecast(NamedTuple):
+    """What one run would cost."""
+
+    task: str
+    attention: str
+    cells: int
+    """Cells of the grid."""
+    todo: int
+    """Those of them that are still to be measured."""
+    tokens: int
+    """Tokens of the cells to be measured."""
+    seconds: float
+    """A rough time, from the rate at which this machine multiplies matrices."""
+
+
+def forecasts(plan: Plan) -> list[Forecast]:
+    """Return what each run of a plan would cost."""
+    return [
+        Forecast(
+            run.task.kind,
+            describe(run.attention),
+            len(run.task.cells()),
+            len(cells),
+            sum(cell.context_length for cell in cells),
+            estimate.seconds(plan.checkpoint, cells) if cells else 0.0,
+        )
+        for run, cells in plan.todo.items()
+    ]
+
+
+def forecast(plan: Plan) -> str:
+    """Return what a plan would measure, as a table."""
+    found = forecasts(plan)
+    lines = [f"{'task':<14} {'attention':<24} {'cells':>6} {'to do':>6} {'tokens':>10} {'about':>8}"]
+    lines += [
+        f"{f.task:<14} {f.attention:<24} {f.cells:>6} {f.todo:>6} {f.tokens:>10,} {_time(f.seconds):>8}" for f in found
+    ]
+    total = _time(sum(f.seconds for f in found))
+    lines.append(f"About {total} in all: a rough figure, from the rate at which this machine multiplies matrices.")
+    return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{seconds:.0f} s" if minutes < 1.5 else f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

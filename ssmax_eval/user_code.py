@@ -1,0 +1,193 @@
+"""Classes of the user's own, outside this package: load them, and tell whether their code has changed.
+
+A class is identified by a digest of the file that defines it, of the local modules that this file imports, directly or
+through others, and of the files of its base classes. Local are modules that lie beside the file, in its package, or in
+a folder of `sys.path` that holds no installed packages. Installed packages, modules imported by a computed name, and
+data files that the code reads are not covered.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ssmax_eval.errors import UserError
+
+PACKAGE = "ssmax_eval"
+PREFIX = "ssmax_eval_user_"
+"""Begins the names of modules that are loaded from a file, so that they hide no installed module."""
+
+_seen: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+"""The digest of each class when it was first asked for."""
+
+
+def load_class(place: str, base: type, what: str) -> Any:
+    """Return the class at `path/to/file.py:Class` or `package.module:Class`, a subclass of `base`.
+
+    A file is loaded anew each time, with the local modules that it imports. `what` names the kind of class in
+    messages. UserError where there is no such class, or its code fails.
+    """
+    module_name, _, class_name = place.rpartition(":")
+    try:
+        is_file = module_name.endswith(".py")
+        module = _load_file(Path(module_name)) if is_file else importlib.import_module(module_name)
+    except OSError as error:
+        raise UserError(f"cannot read {module_name!r} for {what}: {error.strerror or error}") from None
+    except Exception as error:  # whatever the user's code raises
+        raise UserError(f"cannot import {module_name!r} for {what}: {_where(error)}{error}") from None
+    cls = getattr(module, class_name, None)
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise UserError(
+            f"{class_name!r} in {module_name!r} must be a subclass of {base.__module__}.{base.__qualname__}"
+        )
+    digest(cls)
+    return cls
+
+
+def place_of(cls: type) -> str:
+    """Return what `load_class` finds the class by."""
+    module = cls.__module__
+    return f"{_file(cls) if module.startswith(PREFIX) or module == '__main__' else module}:{cls.__qualname__}"
+
+
+def digest(cls: type) -> str:
+    """Return a digest of the code that a class of the user's own is made of; see the head of this module.
+
+    UserError where the class lies in no file (in a notebook, say), or the code has changed since this process first
+    asked: what runs would then not be what is written.
+    """
+    files = set(local_files(Path(_file(cls))))
+    for parent in cls.__mro__[1:]:
+        file = getattr(sys.modules.get(parent.__module__), "__file__", None)
+        if file and _top(parent.__module__) not in (PACKAGE, *sys.stdlib_module_names) and not _installed(Path(file)):
+            files |= set(local_files(Path(file)))
+    parts = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    parts += [
+        f"{parent.__qualname__} {vars(parent)['version']}"
+        for parent in cls.__mro__
+        if _top(parent.__module__) == PACKAGE and "version" in vars(parent)
+    ]
+    now = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    if _seen.setdefault(cls, now) != now:
+        raise UserError(f"the code of {cls.__qualname__!r} has changed since it was imported; start Python again")
+    return now
+
+
+def local_files(file: Path) -> list[Path]:
+    """Return a Python file and the local modules that it imports, directly or through others."""
+    found: dict[Path, None] = {}
+    todo = [file.resolve()]
+    while todo:
+        if (now := todo.pop()) not in found:
+            found[now] = None
+            todo += _imported(now)
+    return list(found)
+
+
+def _imported(file: Path) -> Iterator[Path]:
+    """The local files that a file's import statements name."""
+    root = file.parent
+    while (root / "__init__.py").is_file() and root != root.parent:
+        root = root.parent
+    paths = [Path(entry).resolve() for entry in sys.path if entry]
+    bases = dict.fromkeys([file.parent, root, *(path for path in paths if not _installed(path))])
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError:  # Python says so where the file is run
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names, places = [alias.name for alias in node.names], list(bases)
+        elif isinstance(node, ast.ImportFrom):
+            module = f"{node.module}." if node.module else ""
+            names = [node.module or "", *(f"{module}{alias.name}" for alias in node.names)]
+            places = list(bases) if not node.level else [file.parents[node.level - 1]]
+        else:
+            continue
+        for name in names:
+            if _top(name) != PACKAGE:
+                yield from _module_files(name, places)
+
+
+def _module_files(name: str, places: list[Path]) -> Iterator[Path]:
+    """The files of a module and of the packages above it, in the first place that has any."""
+    parts = name.split(".") if name else []
+    for place in places:
+        steps = [place.joinpath(*parts[:i]) for i in range(1, len(parts) + 1)]
+        candidates = [file for step in steps for file in (step.with_suffix(".py"), step / "__init__.py")]
+        candidates = candidates or [place / "__init__.py"]
+        if files := [file.resolve() for file in candidates if file.is_file()]:
+            yield from files
+            return
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Run a file as a module of its own; the modules beside it can be imported."""
+    path = path.expanduser().resolve()
+    path.read_bytes()  # says in its own words that there is no such file
+    name = f"{PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{str(path)!r} must be a Python file")
+    local = {_top_module(file) for file in local_files(path)} - {path.stem}
+    local -= sys.stdlib_module_names
+    for other, module in list(sys.modules.items()):
+        if _top(other) in local and not _installed(Path(getattr(module, "__file__", None) or "")):
+            del sys.modules[other]  # so that helpers are read anew, and not those of another folder
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a cache cannot tell edits within a second
+    sys.path.insert(0, str(path.parent))
+    try:
+        importlib.invalidate_caches()
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = writes
+        sys.path.remove(str(path.parent))
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # for imports inside its functions
+    return module
+
+
+def _top_module(file: Path) -> str:
+    """The name of the outermost package that a file belongs to, or of the module that it is."""
+    while (file.parent / "__init__.py").is_file():
+        file = file.parent
+    return file.stem
+
+
+def _file(cls: type) -> str:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if file is None:
+        raise UserError(
+            f"{cls.__qualname__!r} is defined in no file; save it in a .py file, whose content identifies the run"
+        )
+    return str(file)
+
+
+def _where(error: Exception) -> str:
+    """The file and line in which the user's code failed, and the kind of error."""
+    if isinstance(error, SyntaxError | ModuleNotFoundError):
+        return ""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    frame = next((f for f in reversed(own) if not _installed(Path(f.filename)) and f.filename != __file__), last)
+    return f"{frame.filename}, line {frame.lineno}: {type(error).__name__}: "
+
+
+def _installed(path: Path) -> bool:
+    """Whether a file belongs to Python or to an installed package."""
+    return any(part in ("site-packages", "dist-packages") for part in path.parts) or any(
+        path.is_relative_to(Path(prefix).resolve() / "lib") for prefix in {sys.prefix, sys.base_prefix}
+    )
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
