@@ -186,7 +186,9 @@ def _attributes(folders: Iterable[Path]) -> dict[str, Any]:
         run = _read_run(folder)
         if run.get("quantities"):
             quantities[run["columns"]["task"]] = run["quantities"]
-        attentions[folder.name] = json.dumps(run["identity"].get("attention"), sort_keys=True)
+        identity = run.get("identity")
+        said = identity.get("attention") if isinstance(identity, dict) else identity
+        attentions[folder.name] = json.dumps(said, sort_keys=True)
     return {"quantities": quantities, "attentions": attentions}
 
 
