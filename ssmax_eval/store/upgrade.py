@@ -1,7 +1,7 @@
 """Stored runs of older formats, as the format of today has them. Nothing on disk is changed.
 
-Format 0 had no quantities, wrote "theta" for RoPE's base, and had two kinds of lines in `sessions.jsonl` that did not say
-which they are.
+Format 0 had no quantities, wrote "theta" for RoPE's base, and had two kinds of lines in `sessions.jsonl` that did
+not say which they are.
 """
 
 import json
