@@ -107,7 +107,14 @@ def test_there_must_be_something_to_draw_again(tmp_path: Path) -> None:
 
 def found(**changes: Any) -> Found:
     seconds = {"theirs": [2.0, 4.0, 2.0], "here": [1.0, 1.0, 3.0]}
-    values = {"section": "s", "title": "t", "against": "theirs", "length": 9, "seconds": seconds, "extra_bytes": {}}
+    values: dict[str, Any] = {
+        "section": "s",
+        "title": "t",
+        "against": "theirs",
+        "length": 9,
+        "seconds": seconds,
+        "extra_bytes": {},
+    }
     return Found(**(values | changes))
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +24,12 @@ COLUMNS = {
     "dtype": "float32",
     "rope": "",
 }
-RUN = {"columns": COLUMNS, "identity": {"seed": 0}}
+RUN: dict[str, Any] = {"columns": COLUMNS, "identity": {"seed": 0}}
 CELLS = [Cell(8, document=i) for i in range(3)]
 
 
 def found(cell: Cell) -> Measurement:
-    rows = {"position": [1, 2], "nll": [0.5 + (cell.document or 0), 1.5]}
+    rows: dict[str, list[float]] = {"position": [1, 2], "nll": [0.5 + (cell.document or 0), 1.5]}
     return Measurement(cell, {"source": "a"}, rows, seconds=0.25)
 
 
@@ -162,7 +163,8 @@ def test_numbers_in_rows_are_stored_to_six_digits() -> None:
     rng = np.random.default_rng(0)
     values = (rng.standard_normal(1000) * 10.0 ** rng.integers(-8, 5, 1000)).astype(np.float32)
     written = Measurement(CELLS[0], {}, {"nll": values.tolist()}).to_json()
-    np.testing.assert_allclose(Measurement.from_json(written).rows["nll"], values, rtol=5.1e-6)
+    read = np.array(Measurement.from_json(written).rows["nll"], np.float64)
+    np.testing.assert_allclose(read, values.astype(np.float64), rtol=5.1e-6)
     assert max(map(len, written.partition("[")[2].split(","))) <= len("-1.23456e-05]}}")
 
 
