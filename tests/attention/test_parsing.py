@@ -62,7 +62,7 @@ def test_a_description_reads_back(spec: str) -> None:
         ("ssmax:s=high", "must be a number or a .json or .safetensors file; got 'high'"),
         ("lssar:qk_norm=maybe", "must be true or false; got 'maybe'"),
         ("ssmax:s=absent.json", "absent.json"),
-        ("absent.py:Mine", "cannot import 'absent.py'"),
+        ("absent.py:Mine", "cannot read 'absent.py'"),
         ("ssmax_eval.errors:UserError", "must be a subclass"),
         ("ssmax_eval.errors:Missing", "must be a subclass"),
     ],

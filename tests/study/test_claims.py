@@ -93,7 +93,7 @@ def test_a_detail_says_only_what_differs(tmp_path: Path) -> None:
         ({"asks": "below alikee"}, "unknown limit .*did you mean 'alike'"),
         ({"asks": None}, "lacks 'asks'"),
         ({"asked": "above 0"}, "unknown field in claims.yaml, 'SSMax finds more': 'asked'; did you mean 'asks'"),
-        ({"reported": 0.008}, "'reported' in claims.yaml, 'SSMax finds more' is 0.008"),
+        ({"reported": 0.008}, "'reported' in claims.yaml, 'SSMax finds more' must be a text; got 0.008"),
         ({"details": "closer"}, "must hold a list 'details' of mappings"),
         ({"details": [{"rope": "yarn"}]}, "given 'yarn'"),
     ],
@@ -110,7 +110,7 @@ def test_a_mistake_in_a_claim_is_one_line(changes: dict[str, object], message: s
         ("[]", "list 'papers' of mappings"),
         ("papers: []", "mapping 'margins'"),
         ("papers: []\nmargins: {alike: 0.05}", "lacks 'flat'"),
-        ("papers: []\nmargins: {alike: much}", "'alike' in claims.yaml, margins is 'much'"),
+        ("papers: []\nmargins: {alike: much}", "'alike' in claims.yaml, margins must be a number; got 'much'"),
         ("papers: [{claims: []}]\nmargins: {alike: 1, flat: 1, as_many: 1}", "needs its name under 'paper'"),
         ("papers: [{paper: p}]\nmargins: {alike: 1, flat: 1, as_many: 1}", "'p' in claims.yaml must hold a list"),
         ("papers: [", "not readable as YAML"),
@@ -130,7 +130,7 @@ def test_a_mistake_in_the_file_is_one_line(text: str, message: str, tmp_path: Pa
         ("families: []", "list 'studies'"),
         ("families: [{name: a}]\nstudies: []", "lacks 'label'"),
         ("families: [{name: a, label: A, min: true}]\nstudies: []", "unknown field.*did you mean 'main'"),
-        ("families: []\nstudies: [{ending: -512, label: long}]", "'ending' in families.yaml, studies is -512"),
+        ("families: []\nstudies: [{ending: -512, label: long}]", "'ending' in families.yaml, studies must be a text; got -512"),
     ],
 )
 def test_a_mistake_in_the_families_is_one_line(text: str, message: str, tmp_path: Path) -> None:
