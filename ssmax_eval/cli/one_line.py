@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ssmax_eval.cli.stopping import STOPPED, TERMINATED, Terminated, ended_by_sigterm
+from ssmax_eval.cli.stopping import STOPPED, Terminated, end_now, ended_by_sigterm
 from ssmax_eval.errors import UserError
 
 
@@ -16,9 +16,12 @@ class _OneLine(click.Command):
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
-        except KeyboardInterrupt as stop:
+        except Terminated:
             click.echo(STOPPED, nl=False, err=True)
-            ctx.exit(TERMINATED if isinstance(stop, Terminated) else 130)
+            end_now()
+        except KeyboardInterrupt:
+            click.echo(STOPPED, nl=False, err=True)
+            ctx.exit(130)
 
 
 class Command(_OneLine):

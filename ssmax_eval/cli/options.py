@@ -49,6 +49,21 @@ def batch_option(_: click.Context, parameter: click.Parameter, text: str) -> int
     return int(text)
 
 
+baseline_option = click.option(
+    "--baseline", help="Attention (softmax) or series, as the tables name it, that the others are compared with."
+)
+
+
+quiet_option = click.option("--quiet", is_flag=True, help="Say nothing but the result, warnings and mistakes.")
+
+
+def checkpoint_argument(ctx: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """The checkpoint, which only a file given with --config makes needless."""
+    if given is None and not ctx.params.get("config"):
+        raise click.MissingParameter(ctx=ctx, param=parameter)
+    return given
+
+
 def checkpoint_options(command: Any) -> Any:
     options = [
         click.option("--revision", help="Branch, tag or commit on the hub."),
@@ -66,7 +81,9 @@ def checkpoint_options(command: Any) -> Any:
 
 def run_options(command: Any) -> Any:
     options = [
-        click.argument("checkpoint"),
+        click.option("--config", is_eager=True, metavar="FILE",
+                     help="YAML file with any of these options; those typed here win (see docs/scripts.md)."),
+        click.argument("checkpoint", required=False, callback=checkpoint_argument),
         click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
                      help="Attention and parameters, as in ssmax:s=0.168; auto: as trained. Repeatable."),
         click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
@@ -102,15 +119,16 @@ def report_options(command: Any) -> Any:
         click.option(
             "--style", default="double", show_default=True, help="Figures for single or double columns, or slides."
         ),
-        click.option("--baseline", help="Series that the others are compared with, as the tables name it."),
+        baseline_option,
     ]
     return _with(command, options)
 
 
-def cell_options(command: Any) -> Any:
+def cell_options(command: Any, *, required: bool) -> Any:
+    cell = "The cell, as in context_length=512,depth=0.5,trial=0."
     options = [
         click.argument("run"),
-        click.option("--cell", required=True, help="The cell, as in context_length=512,depth=0.5,trial=0."),
+        click.option("--cell", required=required, help=cell if required else f"{cell} Without it, all are listed."),
         click.option("--checkpoint", help="Where the checkpoint is, if no longer where it was."),
         click.option("--text", "texts", multiple=True, help="Where the text is, if no longer where it was."),
         click.option("--task", help="Where the class of your own task is, if no longer where it was."),
@@ -146,6 +164,10 @@ def train_options(command: Any) -> Any:
 def to_stderr(line: str) -> None:
     """Print a line that is no result."""
     click.echo(line, err=True)
+
+
+def to_nobody(line: str) -> None:
+    """Print nothing."""
 
 
 def _names(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:

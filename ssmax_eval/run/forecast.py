@@ -43,7 +43,8 @@ def forecast(plan: Plan) -> str:
     found = forecasts(plan)
     lines = [f"{'task':<14} {'attention':<24} {'cells':>6} {'to do':>6} {'tokens':>10} {'about':>8}"]
     lines += [
-        f"{f.task:<14} {f.attention:<24} {f.cells:>6} {f.todo:>6} {f.tokens:>10,} {duration(f.seconds):>8}" for f in found
+        f"{f.task:<14} {f.attention:<24} {f.cells:>6} {f.todo:>6} {f.tokens:>10,} {duration(f.seconds):>8}"
+        for f in found
     ]
     total = duration(sum(f.seconds for f in found))
     lines.append(f"About {total} in all: a rough figure, from the rate at which this machine multiplies matrices.")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.cli.typed import call, stored_lines
 
-SECOND = 1.0
+SECONDS = 3.0
+"""A second, and room for a busy machine."""
 BUSY = """
 import hashlib, sys
 from ssmax_eval.cli.stopping import ended_by_sigterm
@@ -41,7 +42,7 @@ def test_a_run_ends_in_a_second_and_goes_on(tiny_folder: Path, tmp_path: Path) -
     seconds, err = terminated(process)
     kept = stored_lines(tmp_path / "runs")
     assert process.returncode == 143
-    assert seconds < SECOND
+    assert seconds < SECONDS
     assert err.endswith("\nStopped. What is finished is kept; the same command goes on from there.\n")
     assert "Traceback" not in err
     assert 10 <= len(kept) < 120
@@ -57,7 +58,7 @@ def test_an_operation_that_takes_long_is_not_waited_for() -> None:
     time.sleep(0.1)
     seconds, err = terminated(process)
     assert process.returncode == 143
-    assert seconds < SECOND
+    assert seconds < SECONDS
     assert err.count("Stopped.") == 1
 
 
