@@ -60,7 +60,7 @@ quiet_option = click.option("--quiet", is_flag=True, help="Say nothing but the r
 def checkpoint_argument(ctx: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
     """The checkpoint, which only a file given with --config makes needless."""
     if given is None and not ctx.params.get("config"):
-        raise click.MissingParameter(ctx=ctx, param=parameter)
+        raise click.MissingParameter(ctx=ctx, param=parameter, param_hint="'CHECKPOINT'")
     return given
 
 

@@ -18,7 +18,7 @@ from ssmax_eval.run.measure import measure, missing
 from ssmax_eval.run.progress import Progress
 from ssmax_eval.run.session import session
 from ssmax_eval.store import Store, read_results
-from ssmax_eval.tasks import Task, draft
+from ssmax_eval.tasks import Draft, Task, draft
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class Plan:
 
 
 def tasks(
-    given: Sequence[str | Task | type[Task]],
+    given: Sequence[str | Task | type[Task] | Draft],
     changes: Mapping[str, Any],
     max_length: int | None = None,
     say: Say = log.info,
@@ -140,7 +140,7 @@ def _execute_one(
     cells = plan.todo[run]
     title = f"{run.task.kind} | {describe(run.attention)}"
     done = len(run.task.cells()) - len(cells)
-    say(f"{title}: {len(cells)} cells" + (f" to measure, {done} already there" if done else ""))
+    say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
     sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
     failed, left = 0, set(cells)
@@ -161,7 +161,11 @@ def _execute_one(
     if progress is not None and left:
         progress.finished(list(left))  # another process has measured them in the meantime
     if failed:
-        say(f"{title}: {failed} cells failed; the report marks them, --retry-failed tries again")
+        say(f"{title}: {_counted(failed)} failed; the report marks them, --retry-failed tries again")
+
+
+def _counted(cells: int) -> str:
+    return "1 cell" if cells == 1 else f"{cells} cells"
 
 
 def results(plan: Plan) -> "pd.DataFrame":
