@@ -13,7 +13,7 @@ from ssmax_eval.cli.options import checkpoint_of
 
 @click.command()
 @click.argument("checkpoint")
-@click.option("--attention", "attentions", multiple=True, help="Attention to try; repeatable. Default: all of them.")
+@click.option("--attention", "attentions", multiple=True, help="Attention to try. Repeatable. Default: all of them.")
 @options.checkpoint_options
 @json_option
 def check(checkpoint: str, attentions: tuple[str, ...], as_json: bool, **loading: Any) -> None:

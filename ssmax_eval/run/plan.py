@@ -125,7 +125,7 @@ def execute(
                 model.prefill_chunk = prefill_chunk
                 for run in todo:
                     if run.attention == attention:
-                        _execute_one(plan, run, model, batch_size, say, shown)
+                        _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)
 
 
 def _progress(plan: Plan, todo: Sequence[Run], say: Say) -> Progress:

@@ -63,6 +63,14 @@ class Progress:
         if self.bar is not None:
             self.bar.set_description_str(title)
 
+    def write(self, line: str) -> None:
+        """Say a line, above the bar where there is one."""
+        if self.bar is not None:
+            self.bar.clear()
+        self.say(line)
+        if self.bar is not None:
+            self.bar.refresh()
+
     def finished(self, cells: Sequence[Cell]) -> None:
         """Count cells as finished, and say so where that is due."""
         work = sum(self.work[cell.context_length] for cell in cells)

@@ -1,5 +1,6 @@
 """A whole experiment in one file: what it may say, where its paths lead, and what wins."""
 
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import yaml
 
 from ssmax_eval import read_results
 from tests.cli.typed import call, stored_lines
-from tests.documents import ROOT
+from tests.documents import ROOT, blocks
 
 WORDS = ("river", "house", "fox", "garden", "letter", "road", "king")
 
@@ -44,6 +45,7 @@ def test_a_whole_experiment(folder: Path) -> None:
         text="text.txt",
         trials=1,
         rope_theta_scale=2,
+        no_chat_template=True,
     )
     result = call("run", "--config", path)
     assert result.exit_code == 0, result.output
@@ -55,6 +57,7 @@ def test_a_whole_experiment(folder: Path) -> None:
     needles = frame.query("task == 'niah'")
     assert set(needles.context_length) == {200}
     assert set(needles.depth) == {0.0, 1.0}
+    assert set(needles.prompt) == {"plain"}
     assert set(needles.expected.str.len()) == {3}
     again = call("run", "--config", path)
     assert "Everything is in the store already" in again.stderr
@@ -85,6 +88,7 @@ def test_the_command_line_wins(folder: Path, tmp_path: Path) -> None:
         ({"trials": [1, 2]}, "'trials' in '{path}' takes one value; got [1, 2]"),
         ({"lengths": "many"}, "'lengths' in '{path}': 'many' is neither numbers"),
         ({"batch-size": 0}, "'batch-size' in '{path}': '0' is neither a whole number from 1 nor 'auto'"),
+        ({"quiet": "perhaps"}, "'quiet' in '{path}': 'perhaps' is not a valid boolean"),
         ({"text": {"a": 1}}, "'text' in '{path}' must be a text, a number or a list of them; got {{'a': 1}}"),
         ({"text": "absent.txt"}, "no such text: '{path.parent}/absent.txt'"),
         ({"set": ["digits=3"]}, "'set' in '{path}' must be a mapping from fields to values"),
@@ -136,6 +140,17 @@ def test_a_killed_experiment_goes_on(folder: Path) -> None:
     done = stored_lines(folder / "runs")
     assert done[: len(kept) - 1] == kept[:-1]
     assert read_results(folder / "runs").document.nunique() == 90
+
+
+def test_the_experiment_of_the_page_is_one(folder: Path) -> None:
+    (block,) = blocks(ROOT / "docs" / "scripts.md", "yaml")
+    (folder / "page.yaml").write_text(block)
+    shutil.copy(folder / "text.txt", folder / "novel.txt")
+    (folder / "my_attention.py").write_text((folder / "mine.py").read_text())
+    result = call("run", folder / "models" / "tiny", "--config", folder / "page.yaml", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    found = [(one["task"], one["attention"]) for one in json.loads(result.stdout)["forecast"]]
+    assert found == [(task, name) for name in ("softmax", "ssmax:s=0.168", "Mine") for task in ("niah", "loss")]
 
 
 def test_the_example_is_an_experiment(tiny_folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,14 @@
-"""How far a command is, in lines."""
+"""How far a command is: in lines, or in a bar."""
 
+import fcntl
+import os
+import pty
 import re
+import struct
+import sys
+import termios
+
+import pytest
 
 from ssmax_eval.measurement import Cell
 from ssmax_eval.run.progress import Progress, duration
@@ -37,3 +45,28 @@ def test_the_last_cell_needs_no_line() -> None:
 
 def test_durations_are_rough() -> None:
     assert [duration(40), duration(700), duration(12600)] == ["40 s", "12 min", "3.5 h"]
+
+
+def test_in_a_terminal_there_is_a_bar_and_lines_stand_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 90, 0, 0))
+    cells = [Cell(10, trial=trial) for trial in range(4)]
+    with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+
+        def say(line: str) -> None:
+            print(line, file=terminal)
+
+        with Progress([cells], {10: 10**12}, say) as progress:
+            progress.begin("loss | softmax")
+            progress.write("loss | softmax: 4 cells")
+            progress.finished(cells[:2])
+            progress.write("half of it")
+        monkeypatch.undo()
+        shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    parts = [part.strip() for part in re.split(r"[\r\n]+", shown) if part.strip()]
+    assert "loss | softmax: 4 cells" in parts
+    assert "half of it" in parts
+    assert any(part.startswith("loss | softmax  50 % |") for part in parts)
+    assert "% done" not in shown
