@@ -4,18 +4,23 @@ from typing import Any
 
 import click
 
+from ssmax_eval.cli.stopping import STOPPED, Terminated, end_now, ended_by_sigterm
 from ssmax_eval.errors import UserError
 
 
 class _OneLine(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with ended_by_sigterm():
+                return super().invoke(ctx)
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
+        except Terminated:
+            click.echo(STOPPED, nl=False, err=True)
+            end_now()
         except KeyboardInterrupt:
-            click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
+            click.echo(STOPPED, nl=False, err=True)
             ctx.exit(130)
 
 

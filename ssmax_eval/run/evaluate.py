@@ -41,7 +41,7 @@ def evaluate(
         output: folder of runs.
         batch_size: cells measured together; None chooses it for each context length.
         prefill_chunk: tokens that run through the layers at a time; bounds memory. None: all.
-        progress: show a bar in a terminal and in a notebook.
+        progress: show a bar in a terminal and in a notebook; elsewhere, `say` a line now and then.
         say: called with each line that a person may want to read; by default they go to logging.
         **options: what `prepare` takes besides: lengths, depths, trials, documents, texts, seed, chat_template,
             settings, max_length, retry_failed, and how the checkpoint is loaded (dtype, device, rope, ...).

@@ -1,13 +1,11 @@
 """What a command does, step by step: choose the tasks, plan the runs, execute them, sum up."""
 
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
-
-from tqdm.auto import tqdm
 
 from ssmax_eval.attention import Attention, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
@@ -17,9 +15,10 @@ from ssmax_eval.model import Model, running
 from ssmax_eval.run import estimate
 from ssmax_eval.run.identity import Run
 from ssmax_eval.run.measure import measure, missing
+from ssmax_eval.run.progress import Progress
 from ssmax_eval.run.session import session
 from ssmax_eval.store import Store, read_results
-from ssmax_eval.tasks import Task, draft
+from ssmax_eval.tasks import Draft, Task, draft
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +51,7 @@ class Plan:
 
 
 def tasks(
-    given: Sequence[str | Task | type[Task]],
+    given: Sequence[str | Task | type[Task] | Draft],
     changes: Mapping[str, Any],
     max_length: int | None = None,
     say: Say = log.info,
@@ -112,7 +111,7 @@ def execute(
     """Measure everything that is missing; the checkpoint is loaded once, and only if anything is.
 
     `batch_size` is how many cells are measured together; None chooses it for each context length. `progress` shows a
-    bar in a terminal and in a notebook.
+    bar in a terminal and in a notebook; elsewhere it says a line now and then.
     """
     todo = [run for run, cells in plan.todo.items() if cells]
     if not todo:
@@ -120,43 +119,53 @@ def execute(
         return
     say(f"Loading {plan.checkpoint.label} ...")
     hf = plan.checkpoint.load()
-    for attention in dict.fromkeys(run.attention for run in todo):
-        with running(plan.checkpoint, hf, attention) as model:
-            model.prefill_chunk = prefill_chunk
-            for run in todo:
-                if run.attention == attention:
-                    _execute_one(plan, run, model, batch_size, say, progress)
+    with _progress(plan, todo, say) if progress else nullcontext() as shown:
+        for attention in dict.fromkeys(run.attention for run in todo):
+            with running(plan.checkpoint, hf, attention) as model:
+                model.prefill_chunk = prefill_chunk
+                for run in todo:
+                    if run.attention == attention:
+                        _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)
 
 
-def _execute_one(plan: Plan, run: Run, model: Model, batch_size: int | None, say: Say, progress: bool) -> None:
+def _progress(plan: Plan, todo: Sequence[Run], say: Say) -> Progress:
+    cells = [plan.todo[run] for run in todo]
+    lengths = {cell.context_length for some in cells for cell in some}
+    return Progress(cells, {length: estimate.work(plan.checkpoint, length) for length in lengths}, say)
+
+
+def _execute_one(
+    plan: Plan, run: Run, model: Model, batch_size: int | None, say: Say, progress: Progress | None
+) -> None:
     cells = plan.todo[run]
     title = f"{run.task.kind} | {describe(run.attention)}"
     done = len(run.task.cells()) - len(cells)
-    say(f"{title}: {len(cells)} cells" + (f" to measure, {done} already there" if done else ""))
+    say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
     sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
-    failed = 0
-    hidden = None if progress and "ipykernel" not in sys.modules else not progress  # None: shown in a terminal
-    with tqdm(
-        total=sum(cell.context_length for cell in cells),
-        desc=title,
-        unit="tok",
-        unit_scale=True,
-        leave=False,
-        disable=hidden,
-    ) as bar:
+    failed, left = 0, set(cells)
+    if progress is not None:
+        progress.begin(title)
 
-        def stored(measurement: Measurement) -> None:
-            nonlocal failed
-            failed += measurement.error is not None
-            bar.update(measurement.cell.context_length)
+    def stored(measurement: Measurement) -> None:
+        nonlocal failed
+        failed += measurement.error is not None
+        left.discard(measurement.cell)
+        if progress is not None:
+            progress.finished([measurement.cell])
 
-        measure(
-            run, model, plan.store, cells, session=session(run, model, sizes), batch_size=sizes,
-            retry_failed=plan.retry_failed, progress=stored,
-        )  # fmt: skip
+    measure(
+        run, model, plan.store, cells, session=session(run, model, sizes), batch_size=sizes,
+        retry_failed=plan.retry_failed, progress=stored,
+    )  # fmt: skip
+    if progress is not None and left:
+        progress.finished(list(left))  # another process has measured them in the meantime
     if failed:
-        say(f"{title}: {failed} cells failed; the report marks them, --retry-failed tries again")
+        say(f"{title}: {_counted(failed)} failed; the report marks them, --retry-failed tries again")
+
+
+def _counted(cells: int) -> str:
+    return "1 cell" if cells == 1 else f"{cells} cells"
 
 
 def results(plan: Plan) -> "pd.DataFrame":

@@ -31,7 +31,7 @@ class StoredCell:
     def show(self) -> str:
         """Return what was asked, what came, and how it was scored."""
         found = self.measurement
-        head = f"{self.task.kind}  {_written(found.cell)}"
+        head = f"{self.task.kind}  {written(found.cell)}"
         return f"{head}\n{self.task.show(found, self.tokenizer) if found.error is None else f'failed: {found.error}'}"
 
 
@@ -67,12 +67,12 @@ def _the_one(run: str, cell: str, wanted: Mapping[str, str]) -> tuple[Path, Meas
     if len(having) > 1:
         raise UserError(f"{run!r} holds several runs with a cell {cell!r}; give one of them: {', '.join(having)}")
     if found:
-        raise UserError(f"several cells of {having[0]!r} fit {cell!r}; one of them: {_written(found[0][1].cell)}")
+        raise UserError(f"several cells of {having[0]!r} fit {cell!r}; one of them: {written(found[0][1].cell)}")
     if len(folders) > 1:
         names = ", ".join(folder.name for folder in folders)
         raise UserError(f"{run!r} holds several runs, and none has a cell {cell!r}; give one of them: {names}")
     near = next(iter(there[folders[0]]), None)
-    hint = f"a cell that it has: {_written(near)}" if near else "it has none yet"
+    hint = f"a cell that it has: {written(near)}" if near else "it has none yet"
     raise UserError(f"{folders[0].name!r} has no cell {cell!r}; {hint}")
 
 
@@ -136,5 +136,6 @@ def _same(value: Any, text: str) -> bool:
     return str(value) == text
 
 
-def _written(cell: Cell) -> str:
+def written(cell: Cell) -> str:
+    """Return a cell as `--cell` takes it: `context_length=512,depth=0.5,trial=0`."""
     return ",".join(f"{name}={value}" for name, value in cell.coordinates().items())
