@@ -9,9 +9,11 @@ from ssmax_eval.attention.auto import Auto
 from ssmax_eval.attention.base import Attention
 from ssmax_eval.attention.catalogue import ATTENTIONS
 from ssmax_eval.attention.parameters import PerHead, read_per_head
-from ssmax_eval.errors import UserError, unknown
+from ssmax_eval.errors import UserError, shown, unknown
 from ssmax_eval.user_code import load_class
 
+LARGEST = 1e30
+"""Numbers are smaller than this, so that float32 holds their products."""
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 """What a value of a type must be, in words."""
 
@@ -61,9 +63,12 @@ def _value(name: str, key: str, text: str, hint: Any) -> Any:
     for kind in (int, float):
         if kind in kinds:
             try:
-                return kind(text)
+                value = kind(text)
             except ValueError:
                 continue
+            if not abs(value) < LARGEST:  # nan too
+                raise UserError(f"parameter {key!r} of attention {name!r} must be below 1e30; got {shown(text)}")
+            return value
     if str in kinds:
         return text
     expected = [words for kind, words in WORDS.items() if kind in kinds]
