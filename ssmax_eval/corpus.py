@@ -17,8 +17,8 @@ from ssmax_eval.files import read_whole
 BUILT_IN = "pydoc_data.topics"
 """Name of the built-in text: the language reference that Python's `help()` shows, about 113 000 tokens."""
 
-MOST_FILES = 10_000
-"""Text files that a folder may hold."""
+MOST_FILES = 100_000
+"""Files, and folders, that a folder of texts may hold."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ def read_texts(paths: Sequence[str] = ()) -> list[Text]:
 
 def _files(folder: Path) -> list[Path]:
     """The text files in a folder and below it. UserError for a folder of too many."""
-    found = sorted(islice((p for p in folder.rglob("*") if p.suffix in (".txt", ".md", ".jsonl")), MOST_FILES + 1))
-    if len(found) > MOST_FILES:
-        raise UserError(f"{str(folder)!r} holds more than {MOST_FILES:,} text files; give a smaller folder")
-    return found
+    there = list(islice(folder.rglob("*"), MOST_FILES + 1))
+    if len(there) > MOST_FILES:
+        raise UserError(f"{str(folder)!r} holds more than {MOST_FILES:,} files; give a smaller folder")
+    return sorted(path for path in there if path.suffix in (".txt", ".md", ".jsonl"))
 
 
 def digest(texts: Sequence[Text]) -> str:

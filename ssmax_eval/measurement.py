@@ -229,7 +229,7 @@ def _check_scalars(values: Collection[Any], what: str) -> None:
 
 LARGEST = 2**63
 """Whole numbers are smaller than this, in either direction, so that a column of them has one type."""
-LONGEST = 1 << 30
+LONGEST = 10_000_000
 """Rows of the longest column."""
 COUNTS = {"context_length", "trial", "document"}
 """Coordinates that are whole numbers."""

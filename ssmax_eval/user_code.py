@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
 
 PACKAGE = "ssmax_eval"
 PREFIX = "ssmax_eval_user_"
@@ -35,13 +35,15 @@ def load_class(place: str, base: type, what: str) -> Any:
     messages. UserError where there is no such class, or its code fails.
     """
     module_name, _, class_name = place.rpartition(":")
+    if not module_name.strip("."):
+        raise UserError(f"{what} takes file.py:Class or package.module:Class; given {shown(place)}")
     try:
         is_file = module_name.endswith(".py")
         module = _load_file(Path(module_name)) if is_file else importlib.import_module(module_name)
     except OSError as error:
         raise UserError(f"cannot read {module_name!r} for {what}: {error.strerror or error}") from None
     except (Exception, SystemExit) as error:  # whatever the user's code raises
-        raise UserError(f"cannot import {module_name!r} for {what}: {_where(error)}{error}") from None
+        raise UserError(f"cannot import {shown(module_name)} for {what}: {_where(error)}{error}") from None
     cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(

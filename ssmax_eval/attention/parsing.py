@@ -1,6 +1,7 @@
 """How the name of an attention with its parameters is read."""
 
 import importlib.util
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -31,9 +32,17 @@ def parse(spec: str) -> Attention:
     if name in ATTENTIONS:
         return _build(name, ATTENTIONS[name], rest)
     class_name, _, settings = rest.partition(":")
-    if not class_name.isidentifier() or ("." not in name and not importlib.util.find_spec(name)):
+    if not class_name.isidentifier() or ("." not in name and not _is_module(name)):
         raise unknown("attention", name, ATTENTIONS)
     return _build(spec, load_class(f"{name}:{class_name}", Attention, "--attention"), settings)
+
+
+def _is_module(name: str) -> bool:
+    """Whether there is a module of this name to be imported."""
+    try:
+        return bool(name) and importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # __main__ has no spec
+        return name in sys.modules
 
 
 def _build(name: str, cls: type[Attention], settings: str) -> Attention:

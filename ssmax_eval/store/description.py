@@ -49,10 +49,15 @@ def _is_description(run: Mapping[str, Any]) -> bool:
         isinstance(columns, dict)
         and isinstance(columns.get("task"), str)
         and all(value is None or isinstance(value, str | int | float) for value in columns.values())
+        and isinstance(columns.get("train_length", 0), int | type(None))
+        and isinstance(run.get("notes", []), list)
+        and all(isinstance(note, str) for note in run.get("notes", []))
         and isinstance(run.get("identity"), dict)
         and isinstance(quantities, list)
-        and all(Quantity.is_record(one) for one in quantities)
-        and all(isinstance(columns.get(name, ""), str | type(None)) for name in TEXTS)
+        and all(
+            Quantity.is_record(one) and one["name"] not in {"run", "status", "error", *columns} for one in quantities
+        )
+        and all(isinstance(columns.get(name, ""), str) for name in TEXTS)
     )
 
 
