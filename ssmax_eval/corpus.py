@@ -2,17 +2,23 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
+from ssmax_eval.files import read_whole
 
 BUILT_IN = "pydoc_data.topics"
 """Name of the built-in text: the language reference that Python's `help()` shows, about 113 000 tokens."""
+
+MOST_FILES = 100_000
+"""Files, and folders, that a folder of texts may hold."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,22 @@ def read_texts(paths: Sequence[str] = ()) -> list[Text]:
     texts: list[Text] = []
     for given in paths:
         path = Path(given).expanduser()
-        if not path.exists():
-            raise UserError(f"no such text: {given!r}")
-        files = sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".md", ".jsonl")) if path.is_dir() else [path]
+        if not given or not os.path.exists(path):  # False also for a name that no system takes
+            raise UserError(f"no such text: {shown(given)}")
+        files = _files(path) if path.is_dir() else [path]
         if not files:
             raise UserError(f"no *.txt, *.md or *.jsonl in {given!r}")
         for file in files:
             texts += _read(file)
     return texts
+
+
+def _files(folder: Path) -> list[Path]:
+    """The text files in a folder and below it. UserError for a folder of too many."""
+    there = list(islice(folder.rglob("*"), MOST_FILES + 1))
+    if len(there) > MOST_FILES:
+        raise UserError(f"{str(folder)!r} holds more than {MOST_FILES:,} files; give a smaller folder")
+    return sorted(path for path in there if path.suffix in (".txt", ".md", ".jsonl"))
 
 
 def digest(texts: Sequence[Text]) -> str:
@@ -72,22 +86,20 @@ def _topics() -> tuple[Text, ...]:
 
 def _read(path: Path) -> list[Text]:
     try:
-        content = path.read_text(encoding="utf-8")
+        content = read_whole(path, "text").decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{str(path)!r} is not UTF-8 text: {error}") from None
-    except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from None
     if path.suffix != ".jsonl":
         if not content.strip():
             raise UserError(f"{str(path)!r} is empty")
         return [Text(path.stem, content)]
     texts = []
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(content.split("\n"), start=1):
         if line.strip():
             try:
                 record = json.loads(line)
                 texts.append(Text(f"{path.stem}:{number}", str(record["text"])))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise UserError(f'{str(path)!r}, line {number}, must be a JSON object with a "text"') from None
     return texts
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
 
 PACKAGE = "ssmax_eval"
 PREFIX = "ssmax_eval_user_"
@@ -35,13 +35,15 @@ def load_class(place: str, base: type, what: str) -> Any:
     messages. UserError where there is no such class, or its code fails.
     """
     module_name, _, class_name = place.rpartition(":")
+    if not module_name.strip("."):
+        raise UserError(f"{what} takes file.py:Class or package.module:Class; given {shown(place)}")
     try:
         is_file = module_name.endswith(".py")
         module = _load_file(Path(module_name)) if is_file else importlib.import_module(module_name)
     except OSError as error:
         raise UserError(f"cannot read {module_name!r} for {what}: {error.strerror or error}") from None
-    except Exception as error:  # whatever the user's code raises
-        raise UserError(f"cannot import {module_name!r} for {what}: {_where(error)}{error}") from None
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        raise UserError(f"cannot import {shown(module_name)} for {what}: {_where(error)}{error}") from None
     cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(
@@ -131,6 +133,8 @@ def _module_files(name: str, places: list[Path]) -> Iterator[Path]:
 def _load_file(path: Path) -> ModuleType:
     """Run a file as a module of its own; the modules beside it can be imported."""
     path = path.expanduser().resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(f"{str(path)!r} is no file")
     path.read_bytes()  # says in its own words that there is no such file
     name = f"{PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -172,7 +176,7 @@ def _file(cls: type) -> str:
     return str(file)
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """The file and line in which the user's code failed, and the kind of error."""
     if isinstance(error, SyntaxError | ModuleNotFoundError):
         return ""

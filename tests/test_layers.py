@@ -12,7 +12,7 @@ import ssmax_eval
 ROOT = Path(ssmax_eval.__file__).parent
 LAYERS = [
     {"errors"},
-    {"measurement", "memory", "catalogue", "files", "user_code"},
+    {"measurement", "memory", "catalogue", "files", "limits", "user_code"},
     {"attention", "store", "corpus", "settings"},
     {"report", "checkpoint"},
     {"rewriting"},

@@ -18,7 +18,7 @@ from ssmax_eval.checkpoint.rope import label as rope_label
 from ssmax_eval.checkpoint.rope import override
 from ssmax_eval.checkpoint.shape import shape_of
 from ssmax_eval.checkpoint.weights import from_weights
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,10 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+
+TOKENIZERS = {"tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model"}
+"""Files that say that a checkpoint has a tokenizer."""
 
 
 class DeviceAndDtype(NamedTuple):
@@ -115,20 +119,29 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The tokenizer, or None when the checkpoint has none."""
+        """The tokenizer, or None when the checkpoint has none. UserError when it has one that is broken."""
+        files = sorted(file.name for file in self.folder.iterdir() if file.name in TOKENIZERS)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=self.trust_remote_code)
-        except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
-            log.debug("no tokenizer: %s", error)
-            return None
-        return tokenizer if len(tokenizer) else None
+            size = len(tokenizer)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # many kinds for a broken file, and the panics of Rust
+            if not files:
+                log.debug("no tokenizer: %s", error)
+                return None
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise UserError(f"the tokenizer of {self.name!r} ({', '.join(files)}) cannot be loaded: {reason}") from None
+        if files and not size:
+            raise UserError(f"the tokenizer of {self.name!r} ({', '.join(files)}) has no tokens")
+        return tokenizer if size else None
 
     @cached_property
     def device_and_dtype(self) -> "DeviceAndDtype":
         """What `load` will use."""
         device = _device(self.device)
         if self.dtype not in (*DTYPES, "auto"):
-            raise UserError(f"unknown dtype {self.dtype!r}; known: auto, {', '.join(DTYPES)}")
+            raise UserError(f"unknown dtype {shown(self.dtype)}; known: auto, {', '.join(DTYPES)}")
         saved = getattr(self.config.get_text_config(decoder=True), "dtype", None) or torch.float32
         automatic = torch.float32 if device.type == "cpu" else saved
         return DeviceAndDtype(device, DTYPES.get(self.dtype, automatic))
@@ -183,7 +196,7 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"no such device {name!r} on this machine: {first_line(error)}") from None
+        raise UserError(f"no such device {shown(name)} on this machine: {first_line(error)}") from None
     return device

@@ -15,7 +15,7 @@ def refuse_missing_shards(folder: Path) -> None:
     if index.exists():
         try:
             shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{str(index)!r} is no index of shards: {error}") from None
         if missing := sorted(shard for shard in shards if not (folder / shard).exists()):
             raise UserError(f"{str(folder)!r} lacks {len(missing)} of its {len(shards)} shards: {', '.join(missing)}")

@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from ssmax_eval.attention import ATTENTIONS, Attention
-from ssmax_eval.errors import UserError, unknown
+from ssmax_eval.errors import UserError, shown, unknown
 
 KEY = "ssmax_eval"
 """In config.json: {"attention": name, parameter: value, ...}."""
@@ -15,8 +15,8 @@ def from_config(config: Any) -> Attention | None:
     entry = getattr(config, KEY, None)
     if entry is None:
         return None
-    if not isinstance(entry, dict) or "attention" not in entry:
-        raise UserError(f"{KEY!r} in the checkpoint's config names no attention: {entry!r}")
+    if not isinstance(entry, dict) or not isinstance(entry.get("attention"), str):
+        raise UserError(f"{KEY!r} in the checkpoint's config names no attention: {shown(entry)}")
     name = entry["attention"]
     if name not in ATTENTIONS:
         raise unknown("attention in the checkpoint's config:", str(name), ATTENTIONS)
@@ -25,7 +25,10 @@ def from_config(config: Any) -> Attention | None:
     given = {key: _tupled(value) for key, value in entry.items() if key != "attention"}
     if strange := sorted(given.keys() - known):
         raise unknown(f"parameter of {name!r} in the checkpoint's config:", strange[0], known)
-    return cls(**given)
+    try:
+        return cls(**given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name!r} in the checkpoint's config cannot be made from {shown(given)}: {error}") from None
 
 
 def into_config(config: Any, attention: Attention) -> None:

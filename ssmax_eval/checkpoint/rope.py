@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from ssmax_eval.errors import UserError, unknown
+from ssmax_eval.errors import UserError, shown, unknown
 
+LARGEST = 1e9
+"""Largest factor on the base, and largest setting of a scaling."""
 KINDS = {
     "linear": {"factor"},
     "dynamic": {"factor"},
@@ -20,6 +22,8 @@ def override(config: Any, theta_scale: float, scaling: str | None) -> None:
     """
     if theta_scale == 1.0 and scaling is None:
         return
+    if not 0 < theta_scale <= LARGEST:  # nan too
+        raise UserError(f"the factor on the RoPE base must be above 0 and at most {LARGEST:g}; got {theta_scale}")
     text = config.get_text_config(decoder=True)
     rope = getattr(text, "rope_parameters", None) or {}
     tables = {"": rope} if "rope_theta" in rope else {
@@ -92,7 +96,9 @@ def _parsed(scaling: str) -> tuple[str, dict[str, float]]:
         try:
             settings[key] = float(text)
         except ValueError:
-            raise UserError(f"{key!r} of RoPE scaling {kind!r} must be a number; got {text!r}") from None
+            raise UserError(f"{key!r} of RoPE scaling {kind!r} must be a number; got {shown(text)}") from None
+        if not 0 <= settings[key] <= LARGEST:
+            raise UserError(f"{key!r} of RoPE scaling {kind!r} must be 0 to {LARGEST:g}; got {shown(text)}")
     if settings.get("factor", 0.0) < 1.0:
         raise UserError(f"RoPE scaling {kind!r} needs a factor of 1 or more, as in {kind}:factor=4")
     return kind, settings

@@ -1,13 +1,22 @@
 """Options that several commands share, and how numbers are written in them."""
 
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ssmax_eval.errors import harmless, shown
+
 if TYPE_CHECKING:
     from ssmax_eval.checkpoint import Checkpoint
+
+
+MOST_NUMBERS = 100_000
+"""Numbers that first:last:count may ask for."""
+DIGITS = 18
+"""Digits of the largest whole number that an option takes."""
 
 
 def numbers_option(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
@@ -18,15 +27,21 @@ def numbers_option(_: click.Context, parameter: click.Parameter, text: str | Non
         if ":" in text:
             first, last, count = text.split(":")
             start, stop, steps = _number(first), _number(last), int(count) - 1
+            if not 0 <= steps < MOST_NUMBERS:
+                raise click.BadParameter(f"{shown(text)} must ask for 1 to {MOST_NUMBERS:,} numbers")
             return tuple(round(start + (stop - start) * i / max(steps, 1), 6) for i in range(steps + 1))
         return tuple(map(_number, text.split(",")))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is neither numbers between commas nor first:last:count") from None
+        raise click.BadParameter(f"{shown(text)} is neither numbers between commas nor first:last:count") from None
 
 
 def _number(text: str) -> float:
+    """A finite number, `k` after it for 1024. ValueError for anything else."""
     digits = text.strip().lower()
-    return float(digits.removesuffix("k")) * (1024 if digits.endswith("k") else 1)
+    number = float(digits.removesuffix("k")) * (1024 if digits.endswith("k") else 1)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def lengths_option(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -44,8 +59,8 @@ def batch_option(_: click.Context, parameter: click.Parameter, text: str) -> int
     """A whole number from 1, or None for `auto`."""
     if text == "auto":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise click.BadParameter(f"{text!r} is neither a whole number from 1 nor 'auto'")
+    if not text.isdecimal() or len(text) > DIGITS or int(text) < 1:
+        raise click.BadParameter(f"{shown(text)} is neither a whole number from 1 nor 'auto'")
     return int(text)
 
 
@@ -163,7 +178,7 @@ def train_options(command: Any) -> Any:
 
 def to_stderr(line: str) -> None:
     """Print a line that is no result."""
-    click.echo(line, err=True)
+    click.echo(harmless(line), err=True)
 
 
 def to_nobody(line: str) -> None:

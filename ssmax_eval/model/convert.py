@@ -10,7 +10,7 @@ from ssmax_eval.attention import Attention, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.config import KEY, into_config
 from ssmax_eval.errors import UserError
-from ssmax_eval.files import whole_folder
+from ssmax_eval.files import whole_folder, writing
 from ssmax_eval.model.model import running
 
 
@@ -32,7 +32,8 @@ def convert(checkpoint: str | Checkpoint, attention: str | Attention, folder: st
         into_config(part, resolved)
     with running(source, source.load(), resolved) as model:
         resolved = model.attention
-    with whole_folder(target) as draft:  # a copy without the config of its own would run as softmax
+    # A copy without the config of its own would run as softmax, so the folder appears as a whole.
+    with whole_folder(target) as draft, writing(target):
         shutil.copytree(source.folder, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
         save_config(config, draft)
     return resolved

@@ -10,6 +10,7 @@ from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM
 
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
 from ssmax_eval.memory import SHARE, available
 from ssmax_eval.model.model import HEAD_ROWS
@@ -75,9 +76,15 @@ class _Size(NamedTuple):
 @lru_cache
 def _size(checkpoint: Checkpoint) -> _Size:
     """Read from the config how large a model is, without loading it."""
-    config = checkpoint.config
-    with init_empty_weights():
-        hf = AutoModelForCausalLM.from_config(config, trust_remote_code=checkpoint.trust_remote_code)
+    config, _ = checkpoint.config, checkpoint.shape  # the shape refuses what is too large to be built
+    try:
+        with init_empty_weights():
+            hf = AutoModelForCausalLM.from_config(config, trust_remote_code=checkpoint.trust_remote_code)
+    except Exception as error:  # torch and transformers raise many kinds for sizes that cannot be
+        raise UserError(
+            f"no model can be built from the config of {checkpoint.name!r}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from None
     embedding = hf.get_input_embeddings().weight
     tied = hf.get_output_embeddings() is not None and hf.get_output_embeddings().weight is embedding
     weights = hf.num_parameters() - (0 if tied else embedding.numel())

@@ -1,6 +1,7 @@
 """What a command does, step by step: choose the tasks, plan the runs, execute them, sum up."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -27,6 +28,11 @@ Say = Callable[[str], None]
 """Takes a line for a person to read."""
 
 log = logging.getLogger(__name__)
+
+MOST_CELLS = 1_000_000
+"""Cells that one run may have: at ten milliseconds a cell, three hours."""
+LONGEST = 1 << 30
+"""Tokens of the longest context; no model runs so many, and an estimate for more would mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,20 @@ def tasks(
             kinds = ", ".join(one.cls.kind for one in drafts)
             raise unknown(f"field of task {kinds}:", name, known)
     chosen = [one.build({name: value for name, value in changes.items() if name in one.names}) for one in drafts]
+    for task in chosen:
+        _refuse_too_much(task)
     return chosen if max_length is None else [_shortened(task, max_length, say) for task in chosen]
+
+
+def _refuse_too_much(task: Task) -> None:
+    """Raise UserError for a grid that is too large to be written down, before it is."""
+    sizes = {name: len(v) if isinstance(v, list) else v for name, v in task.grid_settings().items()}
+    counts = {name: size for name, size in sizes.items() if isinstance(size, int) and size > 1}
+    if (cells := math.prod(counts.values())) > MOST_CELLS:
+        factors = " x ".join(f"{size:,} {name}" for name, size in counts.items())
+        raise UserError(f"task {task.kind!r} would have {cells:,} cells ({factors}); a run has at most {MOST_CELLS:,}")
+    if (longest := max(task.lengths)) > LONGEST:
+        raise UserError(f"lengths of task {task.kind!r} must be at most {LONGEST:,} tokens; given {longest:,}")
 
 
 def _shortened(task: Task, longest: int, say: Say) -> Task:

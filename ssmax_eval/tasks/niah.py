@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from ssmax_eval.corpus import filler, shuffled
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
 from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model import Question
 from ssmax_eval.tasks.base import Measure, Task, grid
@@ -65,8 +65,13 @@ class NeedleTask(Task):
             raise UserError(f"depths lie between 0 (start) and 1 (end); given {list(self.depths)}")
         if self.trials < 1 or not 1 <= self.digits <= 15:
             raise UserError(f"trials must be 1 or more and digits 1 to 15; given {self.trials} and {self.digits}")
+        self.wording()
         if "{number}" not in self.needle:
             raise UserError(f"the needle must contain {{number}}; given {self.needle!r}")
+
+    def wording(self) -> Wording:
+        """Return the sentences of a prompt. UserError for one that cannot be filled in."""
+        return Wording(self.intro, self.needle, self.question, self.answer_prefix)
 
     def cells(self) -> list[Cell]:
         return [
@@ -79,9 +84,8 @@ class NeedleTask(Task):
     def haystack(self, tokenizer: Any) -> tuple[Haystack, bool]:
         """Return the maker of prompts for a tokenizer, and whether it uses the chat template."""
         chat = self.chat_template and bool(getattr(tokenizer, "chat_template", None))
-        wording = Wording(self.intro, self.needle, self.question, self.answer_prefix)
         text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
-        return self.maker(tokenizer, text, wording, chat=chat, digits=self.digits, seed=self.seed), chat
+        return self.maker(tokenizer, text, self.wording(), chat=chat, digits=self.digits, seed=self.seed), chat
 
     def maker(self, *arguments: Any, **settings: Any) -> Haystack:
         """Return what makes the prompts."""
@@ -168,7 +172,9 @@ class Niah(NeedleTask):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.scoring not in SCORINGS:
-            raise UserError(f"unknown scoring {self.scoring!r}; known: {', '.join(SCORINGS)}")
+            raise UserError(f"unknown scoring {shown(self.scoring)}; known: {', '.join(SCORINGS)}")
+        if self.max_new_tokens < 1:
+            raise UserError(f"max_new_tokens must be 1 or more; given {self.max_new_tokens}")
 
     def found(
         self, model: "Model", prompts: list[Prompt], answer: "Answer"

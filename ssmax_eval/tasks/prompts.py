@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssmax_eval.corpus import SENTENCE_END
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
+from ssmax_eval.limits import within
 from ssmax_eval.measurement import Cell
 
 HAYSTACK = "\u241fHAYSTACK\u241f"
@@ -17,6 +18,9 @@ HAYSTACK = "\u241fHAYSTACK\u241f"
 
 ENDINGS = ("", ".", " ...", " etc.", ", etc. ...")
 """What may follow the filler where no cut alone gives the wanted length; each takes another number of tokens."""
+
+TEMPLATE_SECONDS = 10.0
+"""Longest that a chat template may take for one prompt; the slowest that is known takes milliseconds."""
 
 SLACK = 0.1
 """Share of the haystack by which a needle may be off its depth to stand between two sentences."""
@@ -42,6 +46,16 @@ class Wording:
     """After the haystack."""
     answer_prefix: str
     """Begins the answer, up to the number."""
+
+    def __post_init__(self) -> None:
+        for name, text in vars(self).items():
+            try:
+                text.format(city="", number="").encode()
+            except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+                reason = f"unknown field {error}" if isinstance(error, KeyError) else str(error)
+                raise UserError(
+                    f"{name} may hold {{city}} and {{number}}, and no other braces; given {shown(text)} ({reason})"
+                ) from None
 
 
 @dataclass(frozen=True)
@@ -119,7 +133,7 @@ class Haystack:
         body = "\n\n".join(filter(None, (intro, HAYSTACK, question)))
         if self.chat:
             message = [{"role": "user", "content": body}]
-            rendered = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+            rendered = self._rendered(message)
             whole = rendered + prefix
         else:
             whole = f"{body}\n{prefix}"
@@ -127,6 +141,18 @@ class Haystack:
         if not found or HAYSTACK in tail:
             raise UserError("the chat template does not keep the message as it is; try --no-chat-template")
         return head, tail
+
+    def _rendered(self, message: list[dict[str, str]]) -> str:
+        """Return what the chat template makes of a message. UserError where it fails, or does not come to an end."""
+
+        def render() -> Any:
+            return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+
+        try:
+            return str(within(TEMPLATE_SECONDS, render))
+        except Exception as error:  # whatever the template of a checkpoint raises
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise UserError(f"the chat template of this tokenizer fails; try --no-chat-template ({reason})") from None
 
     def _start(self, draw: random.Random, length: int) -> int:
         """Draw a sentence start in the filler with `length` tokens after it."""
@@ -186,6 +212,8 @@ class Haystack:
         self, text: str, ids: list[int], offsets: list[tuple[int, int]], number: str, answer_at: int
     ) -> tuple[int, int, tuple[int, int]]:
         """Return the first token of the answer, the first of its digits, and the tokens of the needle's number."""
+        if number not in text or number not in "".join(text[a:b] for a, b in offsets):
+            raise UserError("this tokenizer, or its chat template, drops digits; the needle cannot be found")
         key_at, answer_start = text.index(number), len(ids)
         while answer_start > 0 and offsets[answer_start - 1][0] >= answer_at:
             answer_start -= 1

@@ -22,7 +22,7 @@ from ssmax_eval.attention import Shape, describe
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.corpus import Text
 from ssmax_eval.errors import UserError
-from ssmax_eval.files import write_whole
+from ssmax_eval.files import full_disk_in_words, write_whole, writing
 from ssmax_eval.train.card import write_card
 from ssmax_eval.train.data import Data, training_texts
 from ssmax_eval.train.model import Plan, learned, learning, load_model, new_model, plan, write
@@ -64,10 +64,11 @@ def train(recipe: Recipe, folder: str | os.PathLike[str], start: str | None = No
         return False
     shape = Shape(recipe.layers, recipe.heads, recipe.train_length) if source is None else source.shape
     chosen, texts = plan(recipe, shape), training_texts(recipe)
-    target.mkdir(parents=True, exist_ok=True)
     threads = torch.get_num_threads()
     try:
-        with FileLock(target / ".lock", timeout=0):
+        with writing(target):
+            target.mkdir(parents=True, exist_ok=True)
+        with full_disk_in_words(target), FileLock(target / ".lock", timeout=0):
             torch.set_num_threads(recipe.threads or threads)
             _train(recipe, target, source, shape, chosen, texts, wanted, record, say)
     except Timeout:
@@ -140,7 +141,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    if not path.exists():
+    if not os.path.exists(path):
         if folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
             raise UserError(f"{str(folder)!r} holds something else already; give a new folder")
         return {}
