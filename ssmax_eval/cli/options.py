@@ -128,6 +128,7 @@ def train_options(command: Any) -> Any:
             help="Parameters to learn: s or s,b; none; auto: as in the paper.",
         ),
         click.option("--from", "start", metavar="CHECKPOINT", help="Start from this, not from random weights."),
+        click.option("--trust-remote-code", is_flag=True, help="Run Python code that this checkpoint brings."),
         click.option("--text", "texts", multiple=True, help="Text file or folder to train on. Repeatable."),
         click.option("--seed", type=int, help="Decides the initial weights and the data."),
         click.option("--threads", type=click.IntRange(1), help="Processor threads."),
