@@ -74,7 +74,7 @@ def from_weights(
                         number = re.search(r"\.(\d+)\.", key)
                         layer, tensor = None if number is None else int(number[1]), file.get_tensor(key)
                         table = name in TABLES or name in own
-                        rows = {layer: tensor.tolist()} if table else _rows(tensor, layer, layers, heads)
+                        rows = {layer: tensor.flatten().tolist()} if table else _rows(tensor, layer, layers, heads)
                         if rows is None:
                             shape = tuple(file.get_slice(key).get_shape())
                             raise UserError(

@@ -17,8 +17,8 @@ class Conversion(NamedTuple):
     source: Checkpoint
     attention: Attention
     """With all its parameters."""
-    given: str
-    """As the user wrote it."""
+    given: str | None
+    """The attention as the user wrote it; None for an object made in Python."""
     folder: Path
     kept: Collection[str]
     """Parameters of the attention that stay among the weights."""
@@ -69,9 +69,7 @@ hf = AutoModelForCausalLM.from_pretrained({name!r})  # the same model, in plain 
 
 ## How it was made
 
-```sh
-{_command(made)}
-```
+{_made_by(made)}
 """
     write_whole(draft / "README.md", text)
 
@@ -85,8 +83,10 @@ def _parameters(made: Conversion) -> list[str]:
     return single + [note + (" (in the weights)" if note.partition(" ")[0] in made.kept else "") for note in tables]
 
 
-def _command(made: Conversion) -> str:
+def _made_by(made: Conversion) -> str:
     source = made.source
+    if made.given is None:
+        return f"In Python, by `ssmax_eval.convert({source.name!r}, attention, {str(made.folder)!r})`."
     words = ["ssmax-eval", "convert", source.name, "--attention", made.given]
     options = {
         "revision": source.revision, "rope": source.rope, "train-length": source.train_length,
@@ -95,4 +95,4 @@ def _command(made: Conversion) -> str:
     for option, value in options.items():
         words += [f"--{option}", str(value)] if value is not None else []
     words += ["--trust-remote-code"] * source.trust_remote_code + ["--allow-pickle"] * source.allow_pickle
-    return shlex.join([*words, "-o", str(made.folder)])
+    return f"```sh\n{shlex.join([*words, '-o', str(made.folder)])}\n```"

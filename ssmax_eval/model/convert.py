@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from ssmax_eval.attention import Attention, describe, parse
+from ssmax_eval.attention import Attention, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.config import into_config, own_name
 from ssmax_eval.checkpoint.own_code import own_code
@@ -50,7 +50,7 @@ def convert(checkpoint: str | Checkpoint, attention: str | Attention, folder: st
             lost = copy_weights(source, draft, kept)
             if code is not None:
                 code.write(draft)
-            given = attention if isinstance(attention, str) else describe(attention)
+            given = attention if isinstance(attention, str) else None
             write_card(draft, Conversion(source, resolved, given, target, kept, lost))
             save_config(config, draft)
     except (OSError, SafetensorError) as error:

@@ -20,7 +20,7 @@ LEFT = ("config.json", "training.json", "trainer_state.json", "*.index.json", "*
 """What is written anew, or says how a training went. Weights are copied by themselves."""
 TEMPLATES = "additional_chat_templates"
 RECORD = "training.json"
-"""How weights were trained, with the words of their needles. A copy keeps it, and says that it is one."""
+"""How weights were trained here. A copy keeps the recipe, which holds the words of the needles."""
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Where transformers looks for weights; it takes the first that is there."""
 
@@ -36,7 +36,7 @@ def copy_files(source: Checkpoint, folder: Path) -> None:
     if (templates := source.folder / TEMPLATES).is_dir():
         shutil.copytree(templates, folder / TEMPLATES)
     if (record := _record(source.folder / RECORD)) is not None:
-        content = {**record, "converted_from": source.fingerprint}
+        content = {"converted_from": source.fingerprint, "recipe": record["recipe"]}
         (folder / RECORD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -53,8 +53,8 @@ def copy_weights(source: Checkpoint, folder: Path, kept: Collection[str]) -> lis
         lost |= {name for key in dropped if (name := parameter_of(key, own)) is not None}
         if dropped:
             with safe_open(path, "pt") as file:
-                rest = {key: file.get_tensor(key) for key in keys if key not in dropped}
-                save_file(rest, folder / path.name, file.metadata())
+                if rest := {key: file.get_tensor(key) for key in keys if key not in dropped}:
+                    save_file(rest, folder / path.name, file.metadata())
         elif path.name.endswith(".index.json"):
             content = json.loads(path.read_text(encoding="utf-8"))
             parameters = {key: parameter_of(key, own) for key in content["weight_map"]}

@@ -52,9 +52,12 @@ def plan(recipe: Recipe, shape: Shape) -> Plan:
     given = shape.from_config if isinstance(chosen, Auto) and shape.from_config else chosen
     resolved = chosen.resolve(shape)
     learnable = {name for name, hint in get_type_hints(type(resolved)).items() if hint == PerHead | None}
-    if unknown := sorted(set(resolved.learned) - {f.name for f in fields(resolved)}):
-        raise UserError(f"{recipe.attention!r} learns {unknown[0]!r}, which is no field of its class")
     learnable |= set(resolved.learned)
+    if fixed := [f.name for f in fields(resolved) if f.name in resolved.learned and f.default is not None]:
+        raise UserError(
+            f"{type(resolved).__name__} learns {fixed[0]!r}, so the field must be None by default; the method `start` "
+            "says what it is at first"
+        )
     if recipe.learn == ("auto",):
         learned = tuple(name for name in resolved.learned if getattr(given, name, None) is None)
     elif strange := sorted(set(recipe.learn) - learnable):
