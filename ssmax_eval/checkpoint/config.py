@@ -70,8 +70,8 @@ def _entry(config: Any) -> dict[str, Any] | None:
 def _refusal(name: str, folder: Path | None) -> str:
     where = "" if folder is None else f", as in: ssmax-eval run {shlex.quote(str(folder))} --trust-remote-code"
     return (
-        f"the attention of this checkpoint, {name!r}, is Python code in its folder; read the file, then let it run with "
-        f"trust_remote_code=True in Python, or --trust-remote-code{where}"
+        f"the attention of this checkpoint, {name!r}, is Python code in its folder; read the file, then let it run "
+        f"with trust_remote_code=True in Python, or --trust-remote-code{where}"
     )
 
 

@@ -5,8 +5,10 @@ is said in `user_code`; files that the code reads are not carried. The code runs
 """
 
 import inspect
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +18,8 @@ from torch import Tensor
 from ssmax_eval.attention import ATTENTIONS, Attention, Rows, Shape
 from ssmax_eval.errors import UserError
 from ssmax_eval.files import write_whole
-from ssmax_eval.user_code import digest, load_class, local_files
+from ssmax_eval.user_code import PREFIX, digest, load_class, local_files
+from ssmax_eval.user_code import _installed as installed
 
 
 class OwnCode(NamedTuple):
@@ -76,7 +79,7 @@ def own_code(cls: type[Attention]) -> OwnCode | None:
         )
     code = digest(cls)
     made = OwnCode(name_of(cls), code, _files(cls))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _imports_apart():
         made.write(Path(folder))
         try:
             copy = load_class(f"{folder}/{made.name}", Attention, "a copy of it")
@@ -102,14 +105,30 @@ def carried_files(name: str, folder: Path) -> list[Path]:
     return [path for path in local_files(file) if path.is_relative_to(folder.resolve())] if file.is_file() else []
 
 
+@contextmanager
+def _imports_apart() -> Iterator[None]:
+    """Hide the user's own folders inside the block, and forget afterwards what was imported there."""
+    modules, paths = dict(sys.modules), list(sys.path)
+    sys.path[:] = [path for path in paths if path and installed(Path(path))]
+    try:
+        yield
+    finally:
+        sys.path[:] = paths
+        for name in [name for name in sys.modules if name not in modules]:
+            if name.startswith(PREFIX):
+                del sys.modules[name]
+        sys.modules.update(modules)
+
+
 def _files(cls: type) -> dict[str, bytes]:
     """The files of a class by where they lie in a folder, so that the same imports find them there."""
     file = Path(inspect.getfile(cls)).resolve()
-    base = _above_packages(file)
+    base, searched = _above_packages(file), {Path(entry).resolve() for entry in sys.path if entry}
     places = {file.name: file}
     for other in local_files(file):
         if other != file:
-            root = base if other.is_relative_to(base) else _above_packages(other)
+            root = _above_packages(other)
+            root = base if root not in searched and other.is_relative_to(base) else root
             places[other.relative_to(root).as_posix()] = other
     return {name: path.read_bytes() for name, path in places.items()}
 
