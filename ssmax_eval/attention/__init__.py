@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ssmax_eval.attention.call import Call, Extras, Rows, Visible
     from ssmax_eval.attention.functions import l1_normalised, masked_softmax
     from ssmax_eval.attention.lssa import LSSA, LSSAR
+    from ssmax_eval.attention.parameters import PerHead, row
     from ssmax_eval.attention.parsing import parse
     from ssmax_eval.attention.softmax import Softmax
     from ssmax_eval.attention.ssmax import SSMax
@@ -26,6 +27,7 @@ _HOMES = {
     "Attention": "base",
     "Call": "call",
     "Extras": "call",
+    "PerHead": "parameters",
     "Rows": "call",
     "SSMax": "ssmax",
     "Shape": "base",
@@ -36,6 +38,7 @@ _HOMES = {
     "masked_softmax": "functions",
     "notes": "wording",
     "parse": "parsing",
+    "row": "parameters",
 }
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "Attention",
     "Call",
     "Extras",
+    "PerHead",
     "Rows",
     "SSMax",
     "Shape",
@@ -55,6 +59,7 @@ __all__ = [
     "masked_softmax",
     "notes",
     "parse",
+    "row",
 ]
 
 

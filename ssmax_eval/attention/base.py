@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -83,8 +83,21 @@ class Attention(ABC):
         return by_definition(self, call)
 
     def resolve(self, shape: Shape) -> "Attention":
-        """Return this attention with the parameters that depend on the checkpoint filled in."""
-        return self
+        """Return this attention with the parameters that depend on the checkpoint filled in.
+
+        Here those are the learned ones that are None: what the checkpoint's weights hold, else their `start`.
+        """
+        if strange := sorted(set(self.learned) - {f.name for f in fields(self)}):
+            raise UserError(f"{type(self).__name__} learns {strange[0]!r}, which is no field of its class")
+        missing = [name for name in self.learned if getattr(self, name) is None]
+        found: dict[str, Any] = {name: shape.from_weights.get(name) or self.start(name, shape) for name in missing}
+        return replace(self, **found) if found else self
+
+    def start(self, name: str, shape: Shape) -> float:
+        """Return what a learned parameter is before it is learned. UserError where the class does not say."""
+        raise UserError(
+            f"{type(self).__name__} has no value for {name!r}; give one, as in {name}=1, or define `start` in the class"
+        )
 
     def size(self, name: str, shape: Shape) -> int:
         """Return how many numbers a learned parameter is in one layer: one per head."""

@@ -1,7 +1,7 @@
 """A checkpoint: where it is, what identifies it, and how it becomes a model in memory."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.complete import refuse_incomplete, refuse_missing_shards
+from ssmax_eval.checkpoint.config import from_config, own_parameters
 from ssmax_eval.checkpoint.fingerprint import file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
 from ssmax_eval.checkpoint.places import first_line, folder_from_hub, gguf_file, local_folder
@@ -114,8 +115,10 @@ class Checkpoint:
     def shape(self) -> Shape:
         """Layers, heads, training length, and the attention parameters in its config and weights."""
         plain = shape_of(self.config, self.train_length)
-        found = from_weights(self.folder, plain.layers, plain.heads, plain.full)
-        return shape_of(self.config, self.train_length, found)
+        own = own_parameters(self.config)
+        found = from_weights(self.folder, plain.layers, plain.heads, plain.full, own)
+        attention = from_config(self.config, self.folder, trust_remote_code=self.trust_remote_code)
+        return replace(plain, from_weights=found, from_config=attention)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -32,7 +32,7 @@ def refuse_incomplete(name: str, info: dict[str, Any], shape: Shape) -> None:
     unused = info.get("unexpected_keys", ())
     if (lost := sorted(filter(parameter_of, unused))) and not shape.from_weights:
         raise UserError(f"{name!r} holds {lost[0]!r} in a pickle, where it is not read; save it as safetensors")
-    if strange := unknown_parameters(unused, shape.layers):
+    if strange := unknown_parameters(unused, shape.layers, shape.from_weights):
         raise UserError(
             f"{name!r} holds an attention parameter that is not known here: {strange[0]!r}; "
             "ignoring it would give wrong numbers"

@@ -30,12 +30,17 @@ HARMLESS = re.compile(r"inv_freq$|masked_bias$|vision|visual|audio")
 PerLayer = tuple[tuple[float, ...], ...]
 
 
-def parameter_of(key: str) -> str | None:
-    """Return the attention parameter that a key of the file holds ("s", "b" or "p"), or None."""
-    return NAMES.get(key.removesuffix(".weight").rsplit(".", 1)[-1])
+def parameter_of(key: str, own: Collection[str] = ()) -> str | None:
+    """Return the attention parameter that a key of the file holds ("s", "b", "p"), or None.
+
+    `own` are the parameters of a user's own attention, which the config names: `ssmax_NAME` holds NAME.
+    """
+    last = key.removesuffix(".weight").rsplit(".", 1)[-1]
+    name = last.removeprefix("ssmax_")
+    return name if name != last and name in own else NAMES.get(last)
 
 
-def unknown_parameters(keys: Iterable[str], layers: int) -> list[str]:
+def unknown_parameters(keys: Iterable[str], layers: int, own: Collection[str] = ()) -> list[str]:
     """Return the keys that look like an attention parameter we do not know, among those that transformers did not use.
 
     Left out are layers past the last (they predict further ahead), other modalities and rotary tables.
@@ -44,17 +49,19 @@ def unknown_parameters(keys: Iterable[str], layers: int) -> list[str]:
     for key in sorted(keys):
         number = re.search(r"\.(\d+)\.", key)
         beyond = number is not None and int(number[1]) >= layers
-        if parameter_of(key) is None and not beyond and not HARMLESS.search(key) and ATTENTION.search(key):
+        if parameter_of(key, own) is None and not beyond and not HARMLESS.search(key) and ATTENTION.search(key):
             suspicious.append(key)
     return suspicious
 
 
-def from_weights(folder: Path, layers: int, heads: int, full: Collection[int] | None = None) -> Mapping[str, PerLayer]:
+def from_weights(
+    folder: Path, layers: int, heads: int, full: Collection[int] | None = None, own: Collection[str] = ()
+) -> Mapping[str, PerLayer]:
     """Return the attention parameters in the safetensors of `folder`, each as [layers][heads], or a table a layer.
 
     A scalar stands for every head of its layer. A key without a layer number stands for every layer, or holds all of
     them ([layers, heads]). Where only the layers in `full` have one, the others get (). UserError when another
-    layer is missing, or a shape fits none of these.
+    layer is missing, or a shape fits none of these. Parameters in `own` (see `parameter_of`) have any length.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -63,10 +70,11 @@ def from_weights(folder: Path, layers: int, heads: int, full: Collection[int] | 
         try:
             with safe_open(path, "pt") as file:
                 for key in file.keys():  # noqa: SIM118 (not a mapping)
-                    if (name := parameter_of(key)) is not None:
+                    if (name := parameter_of(key, own)) is not None:
                         number = re.search(r"\.(\d+)\.", key)
                         layer, tensor = None if number is None else int(number[1]), file.get_tensor(key)
-                        rows = {layer: tensor.tolist()} if name in TABLES else _rows(tensor, layer, layers, heads)
+                        table = name in TABLES or name in own
+                        rows = {layer: tensor.flatten().tolist()} if table else _rows(tensor, layer, layers, heads)
                         if rows is None:
                             shape = tuple(file.get_slice(key).get_shape())
                             raise UserError(

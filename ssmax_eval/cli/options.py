@@ -120,7 +120,7 @@ def run_options(command: Any) -> Any:
         click.option("--prefill-chunk", type=click.IntRange(1),
                      help="Tokens that run through the layers at a time. Fewer need less memory."),
         click.option("--retry-failed", is_flag=True, help="Measure failed cells again."),
-        click.option("--dry-run", is_flag=True, help="Measure nothing; say what is missing, and about how long it takes."),
+        click.option("--dry-run", is_flag=True, help="Measure nothing; say what is missing and how long it takes."),
         click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs."),
     ]  # fmt: skip
     return _with(command, options)
@@ -161,6 +161,7 @@ def train_options(command: Any) -> Any:
             help="Parameters to learn: s or s,b; none; auto: as in the paper.",
         ),
         click.option("--from", "start", metavar="CHECKPOINT", help="Start from these weights, not from random ones."),
+        click.option("--trust-remote-code", is_flag=True, help="Run Python code that this checkpoint brings."),
         click.option("--text", "texts", multiple=True, help="Text file or folder to train on. Repeatable."),
         click.option("--seed", type=int, help="Decides the initial weights and the data."),
         click.option("--threads", type=click.IntRange(1), help="Processor threads."),

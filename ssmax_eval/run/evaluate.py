@@ -10,6 +10,7 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.run import plan as planning
 from ssmax_eval.run.plan import Plan, Say, execute, log, plan, results
 from ssmax_eval.tasks import Task
+from ssmax_eval.tasks.trained import advice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +114,10 @@ def prepare(
     elif loading:
         raise UserError(f"{sorted(loading)[0]!r} is given with the Checkpoint itself, not beside it")
     attentions = _several(attention, (str, Attention))
-    return plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed)
+    planned = plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed)
+    if line := advice(checkpoint.name, checkpoint.label, checkpoint.folder, chosen):
+        say(line)
+    return planned
 
 
 def _checkpoint(name: str, loading: Mapping[str, Any]) -> Checkpoint:

@@ -1,5 +1,6 @@
 """A command in a process of its own, forked from this one, so that it starts at once."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -67,8 +68,6 @@ def _become(arguments: list[str], log: Path, largest_file: int | None) -> None:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(OSError):  # the log may be at the limit, too
                 stream.flush()
-            except OSError:  # the log may be at the limit, too
-                pass
         os._exit(code)
