@@ -17,7 +17,7 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.rewriting import seam
 from ssmax_eval.rewriting.backends import backend_of
 from ssmax_eval.rewriting.canary import verify_rewriting
-from ssmax_eval.rewriting.log_scaling import refuse_scaling_twice
+from ssmax_eval.rewriting.log_scaling import refuse_scaled_queries, refuse_scaling_twice
 from ssmax_eval.rewriting.rewriting import Rewriting
 
 _numbers = itertools.count()
@@ -52,6 +52,8 @@ def rewritten(
     with _installed(hf, rewriting, lasting):
         if verify:
             verify_rewriting(hf, rewriting)
+            if resolved.log_scaled:
+                refuse_scaled_queries(hf, rewriting)
         yield rewriting
 
 
