@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import init_empty_weights
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.complete import refuse_incomplete, refuse_missing_shards
@@ -114,6 +120,11 @@ class Checkpoint:
     @cached_property
     def shape(self) -> Shape:
         """Layers, heads, training length, and the attention parameters in its config and weights."""
+        if type(self.config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(self.config, "auto_map", None):
+            raise UserError(
+                f"{self.name!r} is a {self.config.model_type!r} checkpoint, which is no causal language model; "
+                "only those can be run here"
+            )
         plain = shape_of(self.config, self.train_length)
         found = from_weights(self.folder, plain.layers, plain.heads, plain.full)
         return shape_of(self.config, self.train_length, found)
@@ -145,7 +156,7 @@ class Checkpoint:
             "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
             **({"rope": self.rope} if self.rope else {}),
-            "train_length": self.shape.train_length,
+            "train_length": self.shape.train_length or None,
         }
 
     def load(self) -> PreTrainedModel:

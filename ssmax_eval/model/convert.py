@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ssmax_eval.attention import Attention, parse
+from ssmax_eval.attention import Attention, Unrewritten, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.config import KEY, into_config
 from ssmax_eval.errors import UserError
 from ssmax_eval.files import whole_folder
-from ssmax_eval.model.model import running
+from ssmax_eval.model.model import resolve, running
 
 
 def convert(checkpoint: str | Checkpoint, attention: str | Attention, folder: str | os.PathLike[str]) -> Attention:
@@ -26,7 +26,9 @@ def convert(checkpoint: str | Checkpoint, attention: str | Attention, folder: st
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{str(target)!r} is not empty; give a new folder")
-    resolved = chosen.resolve(source.shape)
+    if isinstance(chosen, Unrewritten):
+        raise UserError("attention 'none' changes nothing, so there is nothing to convert")
+    resolved = resolve(source, chosen)
     config = source.config
     for part in {id(part): part for part in (config, config.get_text_config(decoder=True))}.values():
         into_config(part, resolved)

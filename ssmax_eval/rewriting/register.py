@@ -49,6 +49,8 @@ class _Registered:
         if config is None:
             raise UserError(f"{caller} has no config to read the parameters of {self.name!r} from; use rewritten()")
         plain = shape_of(config)
+        if plain.refusal is not None:
+            raise UserError(plain.refusal)
         shape = shape_of(config, None, _from_weights(seam.source_of(config), plain.layers, plain.heads, plain.full))
         own = from_config(config)
         wanted = own if isinstance(own, ATTENTIONS[self.name]) else ATTENTIONS[self.name]()

@@ -113,7 +113,7 @@ def prepare(
     elif loading:
         raise UserError(f"{sorted(loading)[0]!r} is given with the Checkpoint itself, not beside it")
     attentions = _several(attention, (str, Attention))
-    return plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed)
+    return plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed, say=say)
 
 
 def _checkpoint(name: str, loading: Mapping[str, Any]) -> Checkpoint:

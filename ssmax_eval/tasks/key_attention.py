@@ -30,6 +30,7 @@ class KeyAttention(NeedleTask):
     tokens of the number. The other rows are spread over the sequence by powers of two.
     """
 
+    looks_into_attention = True
     quantities = (
         Quantity("needle_score", "needle score", "attention weight", "higher", units=("depth", "trial"), same=PROMPT,
                  views=("by_head", "by_length", "by_outcome", "head_map"), where=ANSWERING, best=("layer", "head"),
