@@ -94,6 +94,11 @@ class Attention(ABC):
             raise UserError(shape.refusal)
         return self.resolve(shape)
 
+    @property
+    def ignores_scaling(self) -> bool:
+        """Whether the lengths of queries and keys make no difference, so that a factor on them (YaRN) is lost."""
+        return False
+
     def size(self, name: str, shape: Shape) -> int:
         """Return how many numbers a learned parameter is in one layer: one per head."""
         return shape.heads

@@ -21,8 +21,9 @@ def parse(spec: str) -> Attention:
     """Return the attention of a specification: `ssmax`, `ssmax:s=0.168`, `lssar:p=3,qk_norm=false`.
 
     A class of the user's own is `package.module:Class` or `path/to/file.py:Class`, with parameters after another
-    colon; `auto` is what the checkpoint was trained with, `none` leaves the model as it is. A parameter per layer and head is the name of a file (JSON
-    or safetensors). Every attention takes `layers`, to rewrite only some of them. UserError for anything else.
+    colon. `auto` is what the checkpoint was trained with; `none` leaves the model as it is. A parameter per layer and
+    head is the name of a file (JSON or safetensors). Every attention takes `layers`, to rewrite only some of them.
+    UserError for anything else.
     """
     name, _, rest = spec.partition(":")
     if spec == "auto":

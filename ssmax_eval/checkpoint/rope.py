@@ -73,6 +73,12 @@ def tables_of(hf: nn.Module) -> dict[str, Table]:
     return tables
 
 
+def attention_factor(hf: nn.Module) -> float:
+    """Return the factor on cosines and sines that YaRN and LongRoPE put there, the one furthest from 1."""
+    values = (value for table in tables_of(hf).values() for value in table.scaling.values())
+    return max((float(x) for x in values if x is not None), key=lambda x: abs(x - 1), default=1.0)
+
+
 @torch.inference_mode()
 def refuse_without_effect(hf: Any, plain: nn.Module, label: str) -> None:
     """Raise UserError when an override of RoPE, named by `label`, changes nothing in a model.

@@ -119,7 +119,7 @@ class Backend:
         query, extras = call.query, call.extras
         assert isinstance(call.visible, Seen)
         n = self.counts(mask, call.visible, query.device)
-        c = attention.factor(at_least_one(n, query), call.layer)
+        c = attention.factor_of(at_least_one(n, query), call.layer, query.shape[1])
         if extras.bias is not None or (extras.names() and c is not None):
             return None
         if c is not None:

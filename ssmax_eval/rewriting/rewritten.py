@@ -5,8 +5,10 @@ that makes the mask. Both get an entry under a name of our own; nothing that is 
 """
 
 import itertools
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 from weakref import finalize
 
@@ -20,6 +22,7 @@ from transformers import (
 
 from ssmax_eval.attention import Attention, Shape, Unrewritten, parse
 from ssmax_eval.attention.unrewritten import NAME
+from ssmax_eval.checkpoint.rope import attention_factor
 from ssmax_eval.checkpoint.shape import shape_of
 from ssmax_eval.errors import UserError
 from ssmax_eval.rewriting import seam
@@ -28,6 +31,7 @@ from ssmax_eval.rewriting.canary import verify_rewriting
 from ssmax_eval.rewriting.log_scaling import refuse_scaled_queries, refuse_scaling_twice
 from ssmax_eval.rewriting.rewriting import Rewriting
 
+log = logging.getLogger(__name__)
 _numbers = itertools.count()
 
 
@@ -55,6 +59,8 @@ def rewritten(
     resolved = chosen.for_shape(shape)
     if resolved.log_scaled:
         refuse_scaling_twice(hf.config)
+    if resolved.ignores_scaling and (factor := attention_factor(hf)) != 1.0:
+        _warn_of_factor(type(resolved).__name__, factor)
     rewriting = Rewriting(resolved, resolved.rewrites(shape))
     with _installed(hf, rewriting, lasting):
         if verify:
@@ -80,6 +86,17 @@ def past_the_interface(name: str) -> str:
     return (
         f"{name} computes its attention by itself, past transformers' attention interface, so it cannot be rewritten; "
         f"--attention {NAME} runs it as it is"
+    )
+
+
+@lru_cache
+def _warn_of_factor(name: str, factor: float) -> None:
+    """Warn, once, that an attention takes cosines, in which YaRN's factor on queries and keys is lost."""
+    log.warning(
+        "%s takes cosines of queries and keys, so the factor %.4g that the RoPE of this checkpoint (YaRN or LongRoPE) "
+        "puts on both has no effect",
+        name,
+        factor,
     )
 
 
