@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ssmax_eval.attention.parsing import parse
     from ssmax_eval.attention.softmax import Softmax
     from ssmax_eval.attention.ssmax import SSMax
-    from ssmax_eval.attention.wording import describe, notes
+    from ssmax_eval.attention.unrewritten import Unrewritten
+    from ssmax_eval.attention.wording import describe, name_of, notes
 
 _HOMES = {
     "LSSA": "lssa",
@@ -32,10 +33,12 @@ _HOMES = {
     "SSMax": "ssmax",
     "Shape": "base",
     "Softmax": "softmax",
+    "Unrewritten": "unrewritten",
     "Visible": "call",
     "describe": "wording",
     "l1_normalised": "functions",
     "masked_softmax": "functions",
+    "name_of": "wording",
     "notes": "wording",
     "parse": "parsing",
     "row": "parameters",
@@ -53,10 +56,12 @@ __all__ = [
     "SSMax",
     "Shape",
     "Softmax",
+    "Unrewritten",
     "Visible",
     "describe",
     "l1_normalised",
     "masked_softmax",
+    "name_of",
     "notes",
     "parse",
     "row",

@@ -10,6 +10,7 @@ from ssmax_eval.attention.auto import Auto
 from ssmax_eval.attention.base import Attention
 from ssmax_eval.attention.catalogue import ATTENTIONS
 from ssmax_eval.attention.parameters import PerHead, read_per_head
+from ssmax_eval.attention.unrewritten import NAME, Unrewritten
 from ssmax_eval.errors import UserError, shown, unknown
 from ssmax_eval.user_code import load_class
 
@@ -23,12 +24,15 @@ def parse(spec: str) -> Attention:
     """Return the attention of a specification: `ssmax`, `ssmax:s=0.168`, `lssar:p=3,qk_norm=false`.
 
     A class of the user's own is `package.module:Class` or `path/to/file.py:Class`, with parameters after another
-    colon; `auto` is what the checkpoint was trained with. A parameter per layer and head is the name of a file (JSON
-    or safetensors). Every attention takes `layers`, to rewrite only some of them. UserError for anything else.
+    colon. `auto` is what the checkpoint was trained with; `none` leaves the model as it is. A parameter per layer and
+    head is the name of a file (JSON or safetensors). Every attention takes `layers`, to rewrite only some of them.
+    UserError for anything else.
     """
     name, _, rest = spec.partition(":")
     if spec == "auto":
         return Auto()
+    if spec == NAME:
+        return Unrewritten()
     if name in ATTENTIONS:
         return _build(name, ATTENTIONS[name], rest)
     class_name, _, settings = rest.partition(":")

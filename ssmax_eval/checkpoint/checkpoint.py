@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from accelerate import init_empty_weights
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.complete import refuse_incomplete, refuse_missing_shards
@@ -16,7 +23,7 @@ from ssmax_eval.checkpoint.fingerprint import file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
 from ssmax_eval.checkpoint.places import first_line, folder_from_hub, gguf_file, local_folder
 from ssmax_eval.checkpoint.rope import label as rope_label
-from ssmax_eval.checkpoint.rope import override
+from ssmax_eval.checkpoint.rope import override, refuse_without_effect
 from ssmax_eval.checkpoint.shape import shape_of
 from ssmax_eval.checkpoint.weights import from_weights
 from ssmax_eval.errors import UserError, shown
@@ -99,21 +106,30 @@ class Checkpoint:
     @cached_property
     def config(self) -> Any:
         """The transformers config, with the RoPE override applied."""
+        config = self._plain_config()
+        override(config, self.rope_theta_scale, self.rope)
+        return config
+
+    def _plain_config(self) -> Any:
+        """Read the config as it lies in the folder."""
         folder = self.folder
         try:
-            config = AutoConfig.from_pretrained(
+            return AutoConfig.from_pretrained(
                 folder,
                 trust_remote_code=self.trust_remote_code,
                 attn_implementation=None,  # a folder made by `convert` names ours, which is not registered here
             )
         except Exception as error:  # transformers and its validation raise many kinds for a broken config
             raise UserError(f"the config of {self.name!r} cannot be read: {' '.join(str(error).split())}") from None
-        override(config, self.rope_theta_scale, self.rope)
-        return config
 
     @cached_property
     def shape(self) -> Shape:
         """Layers, heads, training length, and the attention parameters in its config and weights."""
+        if type(self.config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(self.config, "auto_map", None):
+            raise UserError(
+                f"{self.name!r} is a {self.config.model_type!r} checkpoint, which is no causal language model; "
+                "only those can be run here"
+            )
         plain = shape_of(self.config, self.train_length)
         own = own_parameters(self.config)
         found = from_weights(self.folder, plain.layers, plain.heads, plain.full, own)
@@ -156,7 +172,7 @@ class Checkpoint:
             "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
             **({"rope": self.rope} if self.rope else {}),
-            "train_length": self.shape.train_length,
+            "train_length": self.shape.train_length or None,
         }
 
     def load(self) -> PreTrainedModel:
@@ -186,6 +202,10 @@ class Checkpoint:
         except Exception as error:  # transformers and safetensors raise many kinds for a broken checkpoint
             raise UserError(f"the weights of {self.name!r} cannot be loaded: {first_line(error)}") from None
         refuse_incomplete(self.name, info, self.shape)
+        if self.rope_label:
+            with init_empty_weights():
+                plain = AutoModelForCausalLM.from_config(self._plain_config(), trust_remote_code=self.trust_remote_code)
+            refuse_without_effect(hf, plain, self.rope_label)
         vocabulary = hf.get_input_embeddings().num_embeddings
         if self.tokenizer is not None and len(self.tokenizer) > vocabulary:
             raise UserError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from ssmax_eval.attention import Attention, parse
+from ssmax_eval.attention import Attention, Unrewritten, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.config import into_config, own_name
 from ssmax_eval.checkpoint.own_code import own_code
@@ -17,7 +17,7 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.files import whole_folder
 from ssmax_eval.model.card import Conversion, write_card
 from ssmax_eval.model.copying import copy_files, copy_weights
-from ssmax_eval.model.model import running
+from ssmax_eval.model.model import resolve, running
 from ssmax_eval.rewriting.register import OWN
 
 
@@ -35,7 +35,9 @@ def convert(checkpoint: str | Checkpoint, attention: str | Attention, folder: st
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{str(target)!r} is not empty; give a new folder")
-    resolved = chosen.resolve(source.shape)
+    if isinstance(chosen, Unrewritten):
+        raise UserError("attention 'none' changes nothing, so there is nothing to convert")
+    resolved = resolve(source, chosen)
     code = own_code(type(resolved))
     with running(source, source.load(), resolved) as model:
         resolved = model.attention

@@ -54,6 +54,8 @@ class _Registered:
         if config is None:
             raise UserError(f"{caller} has no config to read the parameters of {self.name!r} from; use rewritten()")
         plain, place = shape_of(config), seam.source_of(config)
+        if plain.refusal is not None:
+            raise UserError(plain.refusal)
         found = _from_weights(place, plain.layers, plain.heads, plain.full, own_parameters(config))
         shape = replace(plain, from_weights=found)
         own = from_config(config, Path(place) if place else None, trust_remote_code=self.name == OWN)

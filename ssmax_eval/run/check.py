@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ssmax_eval.attention import ATTENTIONS, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
-from ssmax_eval.model import running
+from ssmax_eval.model import resolve, running
 
 
 class Finding(NamedTuple):
@@ -38,18 +38,22 @@ def check(checkpoint: str | Checkpoint, attentions: Sequence[str] = ()) -> Itera
     source = Checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
     parsed = [parse(spec) for spec in attentions or ATTENTIONS]
     shape = source.shape
-    yield Finding(f"{source.label}: {source.config.model_type}, {shape.layers} layers x {shape.heads} heads", True)
-    yield Finding(f"trained with {shape.train_length} tokens; fingerprint {source.fingerprint[:16]}", True, "training")
+    heads = f" x {shape.heads} heads" if shape.heads else ""
+    length = f"trained with {shape.train_length} tokens" if shape.train_length else "trained with an unknown length"
+    yield Finding(f"{source.label}: {source.config.model_type}, {shape.layers} layers{heads}", True)
+    yield Finding(f"{length}; fingerprint {source.fingerprint[:16]}", True, "training")
     if source.tokenizer is None:
         problem = "it has no tokenizer, so no task can be run on it"
         yield Finding(problem, False, "tokenizer", problem=problem)
     else:
         template = "with" if getattr(source.tokenizer, "chat_template", None) else "without"
         yield Finding(f"tokenizer of {len(source.tokenizer)} tokens, {template} a chat template", True, "tokenizer")
-    hf = source.load()
+    hf = None
     for attention in parsed:
         try:
-            with running(source, hf, attention.resolve(shape)) as model:
+            resolved = resolve(source, attention)
+            hf = source.load() if hf is None else hf
+            with running(source, hf, resolved) as model:
                 name = describe(model.attention)
                 yield Finding(f"ok       {name}", True, "attention", name)
         except UserError as error:

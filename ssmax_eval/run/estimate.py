@@ -56,7 +56,7 @@ def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:
         value = getattr(text, name, None) or otherwise
         return max(value) if isinstance(value, list | tuple) else int(value)
 
-    heads = int(text.num_attention_heads)
+    heads = int(getattr(text, "num_attention_heads", 0) or 1)
     hidden = widest("hidden_size", 64 * heads)
     groups, dim = widest("num_key_value_heads", heads), widest("head_dim", hidden // heads)
     inner = widest("intermediate_size", 4 * hidden)
@@ -89,7 +89,8 @@ def _size(checkpoint: Checkpoint) -> _Size:
     tied = hf.get_output_embeddings() is not None and hf.get_output_embeddings().weight is embedding
     weights = hf.num_parameters() - (0 if tied else embedding.numel())
     text = config.get_text_config(decoder=True)
-    width = text.num_attention_heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    heads = int(getattr(text, "num_attention_heads", 0))  # a model without any takes time in proportion to length
+    width = heads * (getattr(text, "head_dim", None) or text.hidden_size // heads) if heads else 0
     return _Size(int(weights), int(text.num_hidden_layers), int(width))
 
 

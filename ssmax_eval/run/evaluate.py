@@ -114,7 +114,7 @@ def prepare(
     elif loading:
         raise UserError(f"{sorted(loading)[0]!r} is given with the Checkpoint itself, not beside it")
     attentions = _several(attention, (str, Attention))
-    planned = plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed)
+    planned = plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed, say=say)
     if line := advice(checkpoint.name, checkpoint.label, checkpoint.folder, chosen):
         say(line)
     return planned

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ssmax_eval.attention import ATTENTIONS, Attention, describe, notes
+from ssmax_eval.attention import Attention, describe, name_of, notes
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.tasks import Task
 from ssmax_eval.user_code import digest
@@ -58,7 +58,7 @@ class Run:
             "checkpoint": self.checkpoint.label,
             "attention": describe(self.attention),
             "task": self.task.kind,
-            "train_length": self.checkpoint.shape.train_length,
+            "train_length": self.checkpoint.shape.train_length or None,
             "dtype": self.identity["checkpoint"]["dtype"],
             "rope": self.checkpoint.rope_label,
         }
@@ -96,7 +96,7 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
 def attention_identity(attention: Attention) -> dict[str, Any]:
     """Return what decides what an attention computes: name, version and parameters; of a user's own also its code."""
     cls = type(attention)
-    name = ATTENTIONS.name_of(cls)
+    name = name_of(cls)
     own = {} if name else {"code": digest(cls)}
     return {"name": name or cls.__name__, "version": cls.version, **own, **attention.parameters()}
 

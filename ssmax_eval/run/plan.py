@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from ssmax_eval.attention import Attention, describe, parse
+from ssmax_eval.attention import Attention, Unrewritten, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.measurement import Cell, Measurement
-from ssmax_eval.model import Model, running
+from ssmax_eval.model import Model, resolve, running
 from ssmax_eval.run import estimate
 from ssmax_eval.run.identity import Run
 from ssmax_eval.run.measure import measure, missing
@@ -106,17 +106,35 @@ def plan(
     output: str | PathLike[str],
     *,
     retry_failed: bool = False,
+    say: Say = log.info,
 ) -> Plan:
-    """Return every task under every attention. Raise every UserError that can be found without loading the weights."""
+    """Return every task under every attention. Raise every UserError that can be found without loading the weights.
+
+    A task that looks into attention is left out, and that is said, where the model is not rewritten.
+    """
     parsed = [parse(given) if isinstance(given, str) else given for given in attentions]
     for task in chosen:
         task.read()
-    resolved = [attention.resolve(checkpoint.shape) for attention in parsed]
+    resolved = [resolve(checkpoint, attention) for attention in parsed]
     _ = checkpoint.device_and_dtype
     store = Store(output)
-    runs = dict.fromkeys(Run(checkpoint, attention, task) for attention in resolved for task in chosen)
+    runs = dict.fromkeys(
+        Run(checkpoint, attention, task) for attention in resolved for task in _possible(attention, chosen, say)
+    )
     todo = {run: missing(run.task.cells(), store.cells(run.name), retry_failed=retry_failed) for run in runs}
     return Plan(checkpoint, todo, store, retry_failed)
+
+
+def _possible(attention: Attention, chosen: Sequence[Task], say: Say) -> list[Task]:
+    """Return the tasks that can be measured under an attention. UserError where none is left."""
+    blind = [task for task in chosen if isinstance(attention, Unrewritten) and task.looks_into_attention]
+    kinds = ", ".join(task.kind for task in blind)
+    why = f"{kinds} looks into attention, which a model that is not rewritten (--attention none) does not show"
+    if blind and len(blind) == len(chosen):
+        raise UserError(f"{why}; give an attention such as softmax, or another --task")
+    if blind:
+        say(f"{why}: left out")
+    return [task for task in chosen if task not in blind]
 
 
 def execute(

@@ -41,6 +41,8 @@ class Task(ABC):
     """Its name: that of the class in small letters, `niah_dense` for `NiahDense`."""
     version: ClassVar[int] = 1
     """Raised when a number of the task changes its meaning, so that old cells are not reused in silence."""
+    looks_into_attention: ClassVar[bool] = False
+    """Whether it measures attention weights, which a model that is not rewritten does not show."""
     quantities: ClassVar[tuple[Quantity, ...]] = ()
     """The numbers that it measures, the headline first; reports are made from this alone."""
 
