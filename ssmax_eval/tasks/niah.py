@@ -65,8 +65,12 @@ class NeedleTask(Task):
             raise UserError(f"depths lie between 0 (start) and 1 (end); given {list(self.depths)}")
         if self.trials < 1 or not 1 <= self.digits <= 15:
             raise UserError(f"trials must be 1 or more and digits 1 to 15; given {self.trials} and {self.digits}")
-        if "{number}" not in self.needle:
-            raise UserError(f"the needle must contain {{number}}; given {self.needle!r}")
+        _ = self.wording  # refuses sentences that cannot be filled in
+
+    @property
+    def wording(self) -> Wording:
+        """The sentences of the task."""
+        return Wording(self.intro, self.needle, self.question, self.answer_prefix)
 
     def cells(self) -> list[Cell]:
         return [
@@ -79,9 +83,8 @@ class NeedleTask(Task):
     def haystack(self, tokenizer: Any) -> tuple[Haystack, bool]:
         """Return the maker of prompts for a tokenizer, and whether it uses the chat template."""
         chat = self.chat_template and bool(getattr(tokenizer, "chat_template", None))
-        wording = Wording(self.intro, self.needle, self.question, self.answer_prefix)
         text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
-        return self.maker(tokenizer, text, wording, chat=chat, digits=self.digits, seed=self.seed), chat
+        return self.maker(tokenizer, text, self.wording, chat=chat, digits=self.digits, seed=self.seed), chat
 
     def maker(self, *arguments: Any, **settings: Any) -> Haystack:
         """Return what makes the prompts."""

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any
 
 from ssmax_eval.corpus import SENTENCE_END
@@ -20,6 +21,9 @@ ENDINGS = ("", ".", " ...", " etc.", ", etc. ...")
 
 SLACK = 0.1
 """Share of the haystack by which a needle may be off its depth to stand between two sentences."""
+
+DIGITS = "1234567890"
+"""A tokenizer must give these back, or every number is the same to the model."""
 
 CITIES = (  # noqa: SIM905 (a list of sixty lines reads worse)
     "Amsterdam Athens Bangkok Barcelona Beijing Berlin Bogota Boston Brussels Budapest Cairo Chicago "
@@ -42,6 +46,28 @@ class Wording:
     """After the haystack."""
     answer_prefix: str
     """Begins the answer, up to the number."""
+
+    def __post_init__(self) -> None:
+        for name, sentence in vars(self).items():
+            _check_sentence(name, sentence, ("city", "number") if name == "needle" else ("city",))
+        if not re.search(r"(?<!\d)1234567(?!\d)", self.needle.format(city="", number="1234567")):
+            raise UserError(f"the needle must contain {{number}}, with no digit beside it; given {self.needle!r}")
+
+
+def _check_sentence(name: str, sentence: str, known: tuple[str, ...]) -> None:
+    """UserError where a sentence of the task holds an unknown field, or is no valid text."""
+    try:
+        found = [field for _, field, _, _ in Formatter().parse(sentence) if field is not None]
+        if strange := [field for field in found if field not in known]:
+            raise KeyError(strange[0])
+        sentence.format(**dict.fromkeys(known, "7")).encode()
+    except KeyError as error:
+        choice = " or ".join(f"{{{field}}}" for field in known)
+        raise UserError(f"unknown field {{{error.args[0]}}} in {name}; it takes {choice}: {sentence!r}") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{name} holds half of a character (a lone surrogate): {sentence!r}") from None
+    except ValueError as error:
+        raise UserError(f"{name} is not readable ({error}); a brace is written twice: {sentence!r}") from None
 
 
 @dataclass(frozen=True)
@@ -72,6 +98,9 @@ class Haystack:
     def __init__(self, tokenizer: Any, filler: str, wording: Wording, *, chat: bool, digits: int, seed: int) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise UserError("exact lengths need a fast tokenizer (one that reports character offsets)")
+        kept = tokenizer.decode(tokenizer(f" {DIGITS}", add_special_tokens=False, verbose=False)["input_ids"])
+        if DIGITS not in "".join(kept.split()):
+            raise UserError(f"this tokenizer loses digits: {DIGITS!r} comes back as {kept.strip()!r}")
         self.tokenizer, self.filler, self.wording = tokenizer, filler, wording
         self.chat, self.digits, self.seed = chat, digits, seed
         self.starts = [0] + [m.end() for m in SENTENCE_END.finditer(filler)]
