@@ -51,6 +51,11 @@ def digest(texts: Sequence[Text]) -> str:
     return sha.hexdigest()[:16]
 
 
+def text_digest(text: str) -> str:
+    """Return twelve hexadecimal digits that tell a text from others: what two cells must share to be compared."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
 def filler(texts: Sequence[Text]) -> str:
     """Join all texts into one, for haystacks."""
     return "\n\n".join(text.content.strip() for text in texts)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.complete import refuse_incomplete, refuse_missing_shards
@@ -122,6 +122,16 @@ class Checkpoint:
             log.debug("no tokenizer: %s", error)
             return None
         return tokenizer if len(tokenizer) else None
+
+    @cached_property
+    def end_tokens(self) -> list[int]:
+        """The tokens that end a text when the model writes: of generation_config.json, else of the config."""
+        try:
+            generation = GenerationConfig.from_pretrained(self.folder)
+        except OSError:  # there is none
+            generation = GenerationConfig.from_model_config(self.config)
+        ends = generation.eos_token_id
+        return [] if ends is None else sorted({ends} if isinstance(ends, int) else set(ends))
 
     @cached_property
     def device_and_dtype(self) -> "DeviceAndDtype":

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
-from ssmax_eval.corpus import SENTENCE_END
+from ssmax_eval.corpus import SENTENCE_END, text_digest
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
+from ssmax_eval.tasks.chat import render
 
 HAYSTACK = "\u241fHAYSTACK\u241f"
 """Stands for the haystack while a chat template is applied."""
@@ -91,6 +92,11 @@ class Prompt:
     city: str
     number: str
 
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that tell this text from others: two models with the same were asked the same."""
+        return text_digest(self.text)
+
 
 class Haystack:
     """Make prompts for one tokenizer, one filler and one wording."""
@@ -146,12 +152,7 @@ class Haystack:
         w = self.wording
         intro, question, prefix = (part.format(city=city) for part in (w.intro, w.question, w.answer_prefix))
         body = "\n\n".join(filter(None, (intro, HAYSTACK, question)))
-        if self.chat:
-            message = [{"role": "user", "content": body}]
-            rendered = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-            whole = rendered + prefix
-        else:
-            whole = f"{body}\n{prefix}"
+        whole = render(self.tokenizer, body).text + prefix if self.chat else f"{body}\n{prefix}"
         head, found, tail = whole.partition(HAYSTACK)
         if not found or HAYSTACK in tail:
             raise UserError("the chat template does not keep the message as it is; try --no-chat-template")
