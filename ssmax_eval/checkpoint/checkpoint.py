@@ -10,14 +10,14 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from ssmax_eval.attention import Shape
-from ssmax_eval.checkpoint.complete import refuse_incomplete, refuse_missing_shards
-from ssmax_eval.checkpoint.fingerprint import file_digest, folder_digest
+from ssmax_eval.checkpoint.complete import refuse_incomplete
+from ssmax_eval.checkpoint.fingerprint import code_digest, file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
 from ssmax_eval.checkpoint.places import first_line, folder_from_hub, gguf_file, local_folder
 from ssmax_eval.checkpoint.rope import label as rope_label
 from ssmax_eval.checkpoint.rope import override
 from ssmax_eval.checkpoint.shape import shape_of
-from ssmax_eval.checkpoint.weights import from_weights
+from ssmax_eval.checkpoint.weights import from_weights, read_json, weight_files
 from ssmax_eval.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,19 @@ class Checkpoint:
         except Exception as error:  # transformers and its validation raise many kinds for a broken config
             raise UserError(f"the config of {self.name!r} cannot be read: {' '.join(str(error).split())}") from None
         override(config, self.rope_theta_scale, self.rope)
+        if not self.trust_remote_code and self._brings_code:
+            log.warning("%s brings Python code of its own, which does not run; --trust-remote-code runs it", self.label)
         return config
+
+    @cached_property
+    def _brings_code(self) -> bool:
+        """Whether the checkpoint names Python code for its config, model or tokenizer."""
+        return any(read_json(self.folder / name).get("auto_map") for name in ("config.json", "tokenizer_config.json"))
+
+    @property
+    def _runs_code(self) -> bool:
+        """Whether code of the checkpoint's own decides the numbers."""
+        return self.trust_remote_code and (self._brings_code or any(self.folder.glob("custom_generate/*.py")))
 
     @cached_property
     def shape(self) -> Shape:
@@ -150,20 +162,20 @@ class Checkpoint:
             "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
             **({"rope": self.rope} if self.rope else {}),
+            **({"trust_remote_code": True, "code": code_digest(self.folder)} if self._runs_code else {}),
             "train_length": self.shape.train_length,
         }
 
     def load(self) -> PreTrainedModel:
         """Return the transformers model, in evaluation mode, with its own attention. UserError when it is broken."""
         device, dtype = self.device_and_dtype
-        if not self.allow_pickle and not list(self.folder.glob("*.safetensors")):
+        if not self.allow_pickle and not weight_files(self.folder):
             pickles = any(self.folder.glob("*.bin"))
             raise UserError(
                 f"{self.name!r} has its weights as pickle only, which can run any code; --allow-pickle loads it anyway"
                 if pickles
-                else f"{self.name!r} holds no weights (*.safetensors)"
+                else f"{self.name!r} holds no weights (model.safetensors, or shards and their index)"
             )
-        refuse_missing_shards(self.folder)
         try:
             hf, info = AutoModelForCausalLM.from_pretrained(
                 self.folder,
@@ -179,7 +191,7 @@ class Checkpoint:
             raise
         except Exception as error:  # transformers and safetensors raise many kinds for a broken checkpoint
             raise UserError(f"the weights of {self.name!r} cannot be loaded: {first_line(error)}") from None
-        refuse_incomplete(self.name, info, self.shape)
+        refuse_incomplete(self.name, self.folder, info, self.config, self.shape)
         vocabulary = hf.get_input_embeddings().num_embeddings
         if self.tokenizer is not None and len(self.tokenizer) > vocabulary:
             raise UserError(
