@@ -32,7 +32,7 @@ class Text:
 def read_texts(paths: Sequence[str] = ()) -> list[Text]:
     """Read the texts in `paths`: text files, folders of them, JSONL with a "text" field. None: the built-in text.
 
-    UserError for a file that is missing, empty, or not UTF-8, and for a JSONL line without a text.
+    UserError for a file that is missing, empty, or not UTF-8, and for a JSONL line whose "text" is not a string.
     """
     if not paths:
         return list(_topics())
@@ -65,6 +65,11 @@ def digest(texts: Sequence[Text]) -> str:
     return sha.hexdigest()[:16]
 
 
+def text_digest(text: str) -> str:
+    """Return twelve hexadecimal digits that tell a text from others: what two cells must share to be compared."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
 def filler(texts: Sequence[Text]) -> str:
     """Join all texts into one, for haystacks."""
     return "\n\n".join(text.content.strip() for text in texts)
@@ -85,23 +90,35 @@ def _topics() -> tuple[Text, ...]:
 
 
 def _read(path: Path) -> list[Text]:
+    if not path.is_file():  # a pipe would wait for its writer, and give its text only once
+        raise UserError(f"{str(path)!r} is not a file; save the text in one")
     try:
         content = read_whole(path, "text").decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{str(path)!r} is not UTF-8 text: {error}") from None
+    if not content.strip():
+        raise UserError(f"{str(path)!r} is empty")
     if path.suffix != ".jsonl":
-        if not content.strip():
-            raise UserError(f"{str(path)!r} is empty")
         return [Text(path.stem, content)]
-    texts = []
-    for number, line in enumerate(content.split("\n"), start=1):
-        if line.strip():
-            try:
-                record = json.loads(line)
-                texts.append(Text(f"{path.stem}:{number}", str(record["text"])))
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise UserError(f'{str(path)!r}, line {number}, must be a JSON object with a "text"') from None
-    return texts
+    # `splitlines` would also split at U+2028 and the like, which JSON allows inside a string.
+    lines = enumerate(content.split("\n"), start=1)
+    return [Text(f"{path.stem}:{number}", _text_of(line, path, number)) for number, line in lines if line.strip()]
+
+
+def _text_of(line: str, path: Path, number: int) -> str:
+    """The text in a line of JSONL. UserError, which names the line, where it holds none."""
+    place = f"{str(path)!r}, line {number},"
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        raise UserError(f'{place} must be a JSON object with a "text"') from None
+    if not isinstance(text, str):
+        raise UserError(f'{place} must have a string as its "text"; got {json.dumps(text)[:40]}')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{place} holds half of a character, which is not valid text: {error.reason}") from None
+    return text
 
 
 SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|\n\s*\n")

@@ -77,17 +77,24 @@ def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
     return known[id(node)]
 
 
-def assignments(settings: Sequence[str]) -> dict[str, Any]:
-    """Return what `--set FIELD=VALUE` sets, each value read as YAML, an empty one as "".
+class Typed(str):
+    """A value as it was typed. A field that holds a text takes it as it is; any other field reads it as YAML."""
 
-    UserError where there is no `=`, or the value is not readable as YAML.
-    """
+    __slots__ = ()
+
+    def read(self, name: str) -> Any:
+        """Return the value as YAML gives it, an empty one as "". UserError where it is not readable as YAML."""
+        return yaml_value(self, f"--set {name}") if self else ""
+
+
+def assignments(settings: Sequence[str]) -> dict[str, Typed]:
+    """Return what `--set FIELD=VALUE` sets; `checked` reads the values. UserError where there is no `=`."""
     values = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise UserError(f"--set takes FIELD=VALUE; given {setting!r}")
-        values[name] = yaml_value(value, f"--set {name}") if value else ""
+        values[name] = Typed(value)
     return values
 
 
@@ -103,7 +110,8 @@ def built(cls: type[T], values: dict[str, Any], where: str) -> T:
 def checked(cls: type[Any], content: dict[str, Any], where: str) -> dict[str, Any]:
     """Return the values for fields of a dataclass, each in the field's type.
 
-    `content` is as YAML gives it; `where` says where it comes from. UserError for an unknown field or a wrong value.
+    `content` is as YAML gives it, or as `assignments` does; `where` says where it comes from. UserError for an unknown
+    field or a wrong value.
     """
     hints = get_type_hints(cls)
     known = {f.name: hints[f.name] for f in fields(cls)}
@@ -114,6 +122,8 @@ def checked(cls: type[Any], content: dict[str, Any], where: str) -> dict[str, An
 
 
 def _converted(name: str, value: Any, hint: Any, where: str) -> Any:
+    if isinstance(value, Typed):
+        value = str(value) if hint is str else value.read(name)
     if get_origin(hint) is tuple:
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(_converted(name, item, get_args(hint)[0], where) for item in items)

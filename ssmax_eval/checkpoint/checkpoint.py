@@ -13,19 +13,20 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
 )
 
 from ssmax_eval.attention import Shape
-from ssmax_eval.checkpoint.complete import refuse_incomplete, refuse_missing_shards
+from ssmax_eval.checkpoint.complete import refuse_incomplete
 from ssmax_eval.checkpoint.config import from_config, own_parameters
-from ssmax_eval.checkpoint.fingerprint import file_digest, folder_digest
+from ssmax_eval.checkpoint.fingerprint import code_digest, file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
 from ssmax_eval.checkpoint.places import first_line, folder_from_hub, gguf_file, local_folder
 from ssmax_eval.checkpoint.rope import label as rope_label
 from ssmax_eval.checkpoint.rope import override, refuse_without_effect
 from ssmax_eval.checkpoint.shape import shape_of
-from ssmax_eval.checkpoint.weights import from_weights
+from ssmax_eval.checkpoint.weights import from_weights, read_json, weight_files
 from ssmax_eval.errors import UserError, shown
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ class Checkpoint:
         """The transformers config, with the RoPE override applied."""
         config = self._plain_config()
         override(config, self.rope_theta_scale, self.rope)
+        if not self.trust_remote_code and self._brings_code:
+            log.warning("%s brings Python code of its own, which does not run; --trust-remote-code runs it", self.label)
         return config
 
     def _plain_config(self) -> Any:
@@ -121,6 +124,16 @@ class Checkpoint:
             )
         except Exception as error:  # transformers and its validation raise many kinds for a broken config
             raise UserError(f"the config of {self.name!r} cannot be read: {' '.join(str(error).split())}") from None
+
+    @cached_property
+    def _brings_code(self) -> bool:
+        """Whether the checkpoint names Python code for its config, model or tokenizer."""
+        return any(read_json(self.folder / name).get("auto_map") for name in ("config.json", "tokenizer_config.json"))
+
+    @property
+    def _runs_code(self) -> bool:
+        """Whether code of the checkpoint's own decides the numbers."""
+        return self.trust_remote_code and (self._brings_code or any(self.folder.glob("custom_generate/*.py")))
 
     @cached_property
     def shape(self) -> Shape:
@@ -156,6 +169,16 @@ class Checkpoint:
         return tokenizer if size else None
 
     @cached_property
+    def end_tokens(self) -> list[int]:
+        """The tokens that end a text when the model writes: of generation_config.json, else of the config."""
+        try:
+            generation = GenerationConfig.from_pretrained(self.folder)
+        except OSError:  # there is none
+            generation = GenerationConfig.from_model_config(self.config)
+        ends = generation.eos_token_id
+        return [] if ends is None else sorted({ends} if isinstance(ends, int) else set(ends))
+
+    @cached_property
     def device_and_dtype(self) -> "DeviceAndDtype":
         """What `load` will use."""
         device = _device(self.device)
@@ -172,20 +195,20 @@ class Checkpoint:
             "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
             **({"rope": self.rope} if self.rope else {}),
+            **({"trust_remote_code": True, "code": code_digest(self.folder)} if self._runs_code else {}),
             "train_length": self.shape.train_length or None,
         }
 
     def load(self) -> PreTrainedModel:
         """Return the transformers model, in evaluation mode, with its own attention. UserError when it is broken."""
         device, dtype = self.device_and_dtype
-        if not self.allow_pickle and not list(self.folder.glob("*.safetensors")):
+        if not self.allow_pickle and not weight_files(self.folder):
             pickles = any(self.folder.glob("*.bin"))
             raise UserError(
                 f"{self.name!r} has its weights as pickle only, which can run any code; --allow-pickle loads it anyway"
                 if pickles
-                else f"{self.name!r} holds no weights (*.safetensors)"
+                else f"{self.name!r} holds no weights (model.safetensors, or shards and their index)"
             )
-        refuse_missing_shards(self.folder)
         try:
             hf, info = AutoModelForCausalLM.from_pretrained(
                 self.folder,
@@ -201,7 +224,7 @@ class Checkpoint:
             raise
         except Exception as error:  # transformers and safetensors raise many kinds for a broken checkpoint
             raise UserError(f"the weights of {self.name!r} cannot be loaded: {first_line(error)}") from None
-        refuse_incomplete(self.name, info, self.shape)
+        refuse_incomplete(self.name, self.folder, info, self.config, self.shape)
         if self.rope_label:
             with init_empty_weights():
                 plain = AutoModelForCausalLM.from_config(self._plain_config(), trust_remote_code=self.trust_remote_code)

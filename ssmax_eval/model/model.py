@@ -175,17 +175,25 @@ class Model:
 
     @torch.inference_mode()
     def generate(self, ids: Any, max_new_tokens: int) -> str:
-        """Return what the model writes after ids [T], greedily, as text without special tokens."""
+        """Return what the model writes after ids [T], greedily, as text without special tokens.
+
+        Of the checkpoint's own settings of generation the tokens that end a text count, and nothing else.
+        """
         batch = self._batch(ids)
         forget_lengths(self.hf)
+        own = self.hf.generation_config
         greedy = GenerationConfig(
             do_sample=False,
             num_beams=1,
             max_new_tokens=max_new_tokens,
-            eos_token_id=self.hf.generation_config.eos_token_id,
+            eos_token_id=own.eos_token_id,
             pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0,
         )
-        output = self.hf.generate(batch, attention_mask=torch.ones_like(batch), generation_config=greedy)
+        self.hf.generation_config = greedy  # or its repetition penalty, say, would be put into ours
+        try:
+            output = self.hf.generate(batch, attention_mask=torch.ones_like(batch), generation_config=greedy)
+        finally:
+            self.hf.generation_config = own
         text: str = self.tokenizer.decode(output[0, batch.shape[1] :], skip_special_tokens=True)
         return text
 

@@ -4,7 +4,8 @@ The identity holds
 
 - the checkpoint: a digest of its files, the dtype, changes to RoPE, the training length;
 - the attention: its name, its version, its parameters as they are for this checkpoint;
-- the task: its kind, its version, every field outside the grid, a digest of the texts.
+- the task: its kind, its version, every field outside the grid, a digest of the texts; where they count, the date that
+  a chat template is told and the tokens that end an answer.
 
 A definition of this package is identified by a version, which is raised when a number changes; a test compares the
 source of every definition with a record. A class of the user's own is also identified by its code (`code`): the whole
@@ -48,7 +49,7 @@ class Run:
         return {
             "checkpoint": self.checkpoint.identity(),
             "attention": attention_identity(self.attention),
-            "task": self.task.identity(),
+            "task": {**self.task.identity(), **self.task.of_checkpoint(self.checkpoint)},
         }
 
     @cached_property

@@ -13,6 +13,7 @@ from ssmax_eval.tasks.catalogue import TASKS
 from ssmax_eval.user_code import digest as code_digest
 
 if TYPE_CHECKING:
+    from ssmax_eval.checkpoint import Checkpoint
     from ssmax_eval.model import Model
 
 Measure = Callable[[Sequence[Cell]], Iterable[Measurement]]
@@ -116,6 +117,13 @@ class Task(ABC):
         """Return what decides the numbers in a cell: kind, version and settings; of a user's own task also its code."""
         own = {} if TASKS.name_of(type(self)) else {"code": code_digest(type(self))}
         return {"kind": self.kind, "version": self.version, **own, **self.settings()}
+
+    def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
+        """Return what else of a checkpoint decides the numbers of this task, besides its fingerprint: nothing, here.
+
+        It becomes a part of what a run says of its task.
+        """
+        return {}
 
     def grid_settings(self) -> dict[str, Any]:
         """Return the fields that decide which cells there are, as plain values."""

@@ -6,12 +6,13 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any
 
-from ssmax_eval.corpus import SENTENCE_END
-from ssmax_eval.errors import UserError, shown
-from ssmax_eval.limits import within
+from ssmax_eval.corpus import SENTENCE_END, text_digest
+from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
+from ssmax_eval.tasks.chat import render
 
 HAYSTACK = "\u241fHAYSTACK\u241f"
 """Stands for the haystack while a chat template is applied."""
@@ -19,11 +20,11 @@ HAYSTACK = "\u241fHAYSTACK\u241f"
 ENDINGS = ("", ".", " ...", " etc.", ", etc. ...")
 """What may follow the filler where no cut alone gives the wanted length; each takes another number of tokens."""
 
-TEMPLATE_SECONDS = 10.0
-"""Longest that a chat template may take for one prompt; the slowest that is known takes milliseconds."""
-
 SLACK = 0.1
 """Share of the haystack by which a needle may be off its depth to stand between two sentences."""
+
+DIGITS = "1234567890"
+"""A tokenizer must give these back, or every number is the same to the model."""
 
 CITIES = (  # noqa: SIM905 (a list of sixty lines reads worse)
     "Amsterdam Athens Bangkok Barcelona Beijing Berlin Bogota Boston Brussels Budapest Cairo Chicago "
@@ -48,14 +49,26 @@ class Wording:
     """Begins the answer, up to the number."""
 
     def __post_init__(self) -> None:
-        for name, text in vars(self).items():
-            try:
-                text.format(city="", number="").encode()
-            except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-                reason = f"unknown field {error}" if isinstance(error, KeyError) else str(error)
-                raise UserError(
-                    f"{name} may hold {{city}} and {{number}}, and no other braces; given {shown(text)} ({reason})"
-                ) from None
+        for name, sentence in vars(self).items():
+            _check_sentence(name, sentence, ("city", "number") if name == "needle" else ("city",))
+        if not re.search(r"(?<!\d)1234567(?!\d)", self.needle.format(city="", number="1234567")):
+            raise UserError(f"the needle must contain {{number}}, with no digit beside it; given {self.needle!r}")
+
+
+def _check_sentence(name: str, sentence: str, known: tuple[str, ...]) -> None:
+    """UserError where a sentence of the task holds an unknown field, or is no valid text."""
+    try:
+        found = [field for _, field, _, _ in Formatter().parse(sentence) if field is not None]
+        if strange := [field for field in found if field not in known]:
+            raise KeyError(strange[0])
+        sentence.format(**dict.fromkeys(known, "7")).encode()
+    except KeyError as error:
+        choice = " or ".join(f"{{{field}}}" for field in known)
+        raise UserError(f"unknown field {{{error.args[0]}}} in {name}; it takes {choice}: {sentence!r}") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{name} holds half of a character (a lone surrogate): {sentence!r}") from None
+    except ValueError as error:
+        raise UserError(f"{name} is not readable ({error}); a brace is written twice: {sentence!r}") from None
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,11 @@ class Prompt:
     city: str
     number: str
 
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that tell this text from others: two models with the same were asked the same."""
+        return text_digest(self.text)
+
 
 class Haystack:
     """Make prompts for one tokenizer, one filler and one wording."""
@@ -86,6 +104,9 @@ class Haystack:
     def __init__(self, tokenizer: Any, filler: str, wording: Wording, *, chat: bool, digits: int, seed: int) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise UserError("exact lengths need a fast tokenizer (one that reports character offsets)")
+        kept = tokenizer.decode(tokenizer(f" {DIGITS}", add_special_tokens=False, verbose=False)["input_ids"])
+        if DIGITS not in "".join(kept.split()):
+            raise UserError(f"this tokenizer loses digits: {DIGITS!r} comes back as {kept.strip()!r}")
         self.tokenizer, self.filler, self.wording = tokenizer, filler, wording
         self.chat, self.digits, self.seed = chat, digits, seed
         self.starts = [0] + [m.end() for m in SENTENCE_END.finditer(filler)]
@@ -131,28 +152,11 @@ class Haystack:
         w = self.wording
         intro, question, prefix = (part.format(city=city) for part in (w.intro, w.question, w.answer_prefix))
         body = "\n\n".join(filter(None, (intro, HAYSTACK, question)))
-        if self.chat:
-            message = [{"role": "user", "content": body}]
-            rendered = self._rendered(message)
-            whole = rendered + prefix
-        else:
-            whole = f"{body}\n{prefix}"
+        whole = render(self.tokenizer, body).text + prefix if self.chat else f"{body}\n{prefix}"
         head, found, tail = whole.partition(HAYSTACK)
         if not found or HAYSTACK in tail:
             raise UserError("the chat template does not keep the message as it is; try --no-chat-template")
         return head, tail
-
-    def _rendered(self, message: list[dict[str, str]]) -> str:
-        """Return what the chat template makes of a message. UserError where it fails, or does not come to an end."""
-
-        def render() -> Any:
-            return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-
-        try:
-            return str(within(TEMPLATE_SECONDS, render))
-        except Exception as error:  # whatever the template of a checkpoint raises
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise UserError(f"the chat template of this tokenizer fails; try --no-chat-template ({reason})") from None
 
     def _start(self, draw: random.Random, length: int) -> int:
         """Draw a sentence start in the filler with `length` tokens after it."""
