@@ -28,5 +28,8 @@ class Unrewritten(Attention):
             )
         return self
 
+    def resolve(self, shape: Shape) -> Attention:
+        raise UserError(f"attention {NAME!r} leaves a model as it is; here an attention is needed, such as softmax")
+
     def weights(self, rows: Rows) -> Tensor:
         raise ValueError("a model that is not rewritten shows none of its weights")

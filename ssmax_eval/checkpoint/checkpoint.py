@@ -209,12 +209,14 @@ class Checkpoint:
                 if pickles
                 else f"{self.name!r} holds no weights (model.safetensors, or shards and their index)"
             )
+        quantised = getattr(self.config, "quantization_config", None) is not None
+        device_map = self.device_map or ({"": device} if quantised else None)  # such weights cannot be moved later
         try:
             hf, info = AutoModelForCausalLM.from_pretrained(
                 self.folder,
                 config=self.config,
                 dtype=dtype,
-                device_map=self.device_map,
+                device_map=device_map,
                 trust_remote_code=self.trust_remote_code,
                 use_safetensors=None if self.allow_pickle else True,
                 output_loading_info=True,
@@ -234,7 +236,7 @@ class Checkpoint:
             raise UserError(
                 f"the tokenizer of {self.name!r} has {len(self.tokenizer)} tokens, its model only {vocabulary}"
             )
-        return (hf if self.device_map else hf.to(device)).eval()
+        return (hf if device_map else hf.to(device)).eval()
 
 
 def _device(name: str) -> torch.device:

@@ -100,7 +100,8 @@ def run_options(command: Any) -> Any:
                      help="YAML file with any of these options; those typed here win (see docs/scripts.md)."),
         click.argument("checkpoint", required=False, callback=checkpoint_argument),
         click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
-                     help="Attention and parameters, as in ssmax:s=0.168; auto: as trained. Repeatable."),
+                     help="Attention and parameters, as in ssmax:s=0.168; auto: as trained; none: the model as it is. "
+                          "Repeatable."),
         click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
                      callback=names_option,
                      help="Tasks: niah,loss; a YAML file; or my_task.py:Class. Repeatable."),

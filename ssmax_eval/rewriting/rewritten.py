@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from ssmax_eval.attention import Attention, Shape, Unrewritten, parse
+from ssmax_eval.attention import Attention, Shape, parse
 from ssmax_eval.attention.unrewritten import NAME
 from ssmax_eval.checkpoint.rope import attention_factor
 from ssmax_eval.checkpoint.shape import shape_of
@@ -51,12 +51,12 @@ def rewritten(
     first proves that the model is rewritten faithfully (see `canary`). UserError where it cannot be.
     """
     chosen = parse(attention) if isinstance(attention, str) else attention
-    if isinstance(chosen, Unrewritten):
-        raise UserError(f"attention {NAME!r} rewrites nothing; use the model as it is, or ssmax_eval.load")
     if not seam.calls_the_interface(hf):
         raise UserError(past_the_interface(type(hf).__name__))
     shape = shape if shape is not None else shape_of(hf.config)
-    resolved = chosen.for_shape(shape)
+    if shape.refusal is not None:
+        raise UserError(shape.refusal)
+    resolved = chosen.resolve(shape)
     if resolved.log_scaled:
         refuse_scaling_twice(hf.config)
     if resolved.ignores_scaling and (factor := attention_factor(hf)) != 1.0:

@@ -113,6 +113,7 @@ def test_what_is_no_causal_language_model_is_refused_in_one_step(tmp_path: Path)
             ssmax_eval.load(str(tmp_path / "t5"), attention)
 
 
+@pytest.mark.parametrize("kind", ["mamba", "bloom", "rwkv"])
 def test_the_command_line_runs_it(kind: str, folders: dict[str, Path], tmp_path: Path) -> None:
     command = [
         "run",
@@ -135,6 +136,8 @@ def test_the_command_line_runs_it(kind: str, folders: dict[str, Path], tmp_path:
     assert set(frame["task"]) == {"niah", "loss"}
     assert set(frame["attention"]) == {"none"}
     assert frame["error"].isna().all() if "error" in frame else True
+    if kind != "mamba":  # a report takes its time; this one has neither heads nor a training length
+        return
     report = CliRunner().invoke(main, ["report", str(tmp_path / "runs"), "-o", str(tmp_path / "report")])
     assert (report.exit_code, report.exception) == (0, None), report.output
 
@@ -171,6 +174,6 @@ def test_none_is_nothing_to_convert_to_or_to_rewrite(tiny_folder: Path, tmp_path
     with pytest.raises(UserError, match="nothing to convert"):
         ssmax_eval.convert(str(tiny_folder), "none", tmp_path / "out")
     model = ssmax_eval.load(str(tiny_folder), "none")
-    with pytest.raises(UserError, match="rewrites nothing"), ssmax_eval.rewritten(model.hf, "none"):
+    with pytest.raises(UserError, match="'none' leaves a model as it is"), ssmax_eval.rewritten(model.hf, "none"):
         pass
     assert Model(model.hf).rewriting is None

@@ -102,7 +102,8 @@ def test_queries_that_grow_with_position_are_found_in_any_model(kind: str, monke
     own = projection.forward
 
     def growing(states: torch.Tensor) -> torch.Tensor:
-        return own(states) * torch.linspace(1.0, 1.01, states.shape[1])[:, None]
+        grown: torch.Tensor = own(states) * torch.linspace(1.0, 1.01, states.shape[1])[:, None]
+        return grown
 
     with rewritten(hf, SSMax(s=0.4), shape=architectures.SHAPE):
         pass

@@ -68,7 +68,7 @@ def test_rows_of_zeros_do_not_fail() -> None:
         model = Model(hf, make_tokenizer(), rewriting, architectures.SHAPE)
         task = KeyAttention(lengths=(256,), depths=(0.5,), trials=1)
         (found,) = task.bind(model)(task.cells())
-    late = [i for i, position in enumerate(found.rows["position"]) if position > 3]
+    late = [i for i, position in enumerate(found.rows["position"]) if int(position or 0) > 3]
     assert {found.rows["effective_keys"][i] for i in late} == {0.0}
     assert {found.rows["sink_weight"][i] for i in late} == {1.0}
     assert found.finite()
