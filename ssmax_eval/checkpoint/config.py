@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssmax_eval.attention import ATTENTIONS, Attention
-from ssmax_eval.checkpoint.own_code import Untrusted, carried, is_own, name_of
+from ssmax_eval.checkpoint.own_code import Untrusted, class_in, is_own, name_of
 from ssmax_eval.errors import UserError, shown, unknown
 
 KEY = "ssmax_eval"
@@ -26,7 +26,7 @@ def from_config(config: Any, folder: Path | None = None, *, trust_remote_code: b
     if is_own(name):
         if folder is None or not trust_remote_code:
             return Untrusted(message=_refusal(name, folder))
-        cls = carried(name, folder)
+        cls = class_in(name, folder)
     elif name in ATTENTIONS:
         cls = ATTENTIONS[name]
     else:

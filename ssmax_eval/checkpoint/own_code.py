@@ -90,7 +90,7 @@ def own_code(cls: type[Attention]) -> OwnCode | None:
     return made
 
 
-def carried(name: str, folder: Path) -> type[Attention]:
+def class_in(name: str, folder: Path) -> type[Attention]:
     """Run the file that a folder carries, and return the class `name`. UserError where it is not there."""
     file = name.rpartition(":")[0]
     if Path(file).name != file or not file.endswith(".py"):
@@ -99,7 +99,7 @@ def carried(name: str, folder: Path) -> type[Attention]:
     return found
 
 
-def carried_files(name: str, folder: Path) -> list[Path]:
+def files_of(name: str, folder: Path) -> list[Path]:
     """Return the files that a folder carries of the class `name`; they are read, and not run."""
     file = (folder / name.rpartition(":")[0]).resolve()
     return [path for path in local_files(file) if path.is_relative_to(folder.resolve())] if file.is_file() else []

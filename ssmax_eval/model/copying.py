@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.config import own_name, own_parameters
-from ssmax_eval.checkpoint.own_code import carried_files
+from ssmax_eval.checkpoint.own_code import files_of
 from ssmax_eval.checkpoint.weights import parameter_of
 
 COPIED = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.py", "LICEN[CS]E*", "NOTICE*", "COPYING*")
@@ -28,7 +28,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 def copy_files(source: Checkpoint, folder: Path) -> None:
     """Copy all but weights and config: what loading reads, without the code of an attention that is replaced."""
     name = own_name(source.config)
-    replaced = carried_files(name, source.folder) if name else []
+    replaced = files_of(name, source.folder) if name else []
     for path in sorted({path for pattern in COPIED for path in source.folder.glob(pattern)}):
         left = any(path.match(pattern) for pattern in LEFT) or path.name.startswith(".")
         if path.is_file() and not left and path.resolve() not in replaced:

@@ -96,7 +96,7 @@ class LMTrainer(Trainer):  # type: ignore[misc]
                 self.seen[row].index_add_(0, kind, values)
         loss = (losses * weights).sum() / weights.sum()
         if not math.isfinite(value := float(loss.detach())):
-            raise stopped(recipe_step(self.recipe, self.state) + 1, f"the loss is {value}")
+            raise stop_error(recipe_step(self.recipe, self.state) + 1, f"the loss is {value}")
         return loss
 
     def create_optimizer(self, model: Any = None) -> AdamW:
@@ -186,7 +186,7 @@ class _Keeping(TrainerCallback):  # type: ignore[misc]
             self.keep(step)
 
 
-def stopped(step: int, why: str) -> UserError:
+def stop_error(step: int, why: str) -> UserError:
     """The error of a training that cannot go on."""
     return UserError(
         f"the training stopped at step {step}: {why}; a lower lr, a longer warmup, a lower clip or bf16=false would "
@@ -198,7 +198,7 @@ def refuse_broken(hf: Any, step: int) -> None:
     """Raise UserError where a weight is NaN or infinite."""
     for name, weight in hf.named_parameters():
         if not weight.isfinite().all():
-            raise stopped(step, f"{name!r} is not finite")
+            raise stop_error(step, f"{name!r} is not finite")
 
 
 def recipe_step(recipe: Recipe, state: TrainerState) -> int:

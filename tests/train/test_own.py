@@ -184,3 +184,27 @@ def test_a_config_names_no_file_outside_its_folder(trained: Path, mine: Path, tm
     (folder / "config.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="must be a file beside it"):
         losses(folder)
+
+
+def test_a_training_that_was_stopped_goes_on_with_the_code_it_began_with(recipe: Recipe, tmp_path: Path) -> None:
+    path = written(tmp_path / "code")
+    given = replace(recipe, attention=f"{path}:Mine", steps=8, log_every=2, save_every=2)
+    train(given, tmp_path / "whole")
+
+    def stop(line: str) -> None:
+        if line.startswith("step 8"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(given, tmp_path / "stopped", say=stop)
+    assert not (tmp_path / "stopped" / "config.json").exists()
+    (path.parent / "bend.py").write_text(BEND + "# another\n")
+    with pytest.raises(UserError, match="had other code of its attention"):
+        train(given, tmp_path / "stopped")
+    (path.parent / "bend.py").write_text(BEND)
+    assert train(given, tmp_path / "stopped")
+    torch.testing.assert_close(losses(tmp_path / "stopped"), losses(tmp_path / "whole"), rtol=1e-5, atol=1e-5)
+    card = (tmp_path / "stopped" / "README.md").read_text()
+    command = f"ssmax-eval run {tmp_path / 'stopped'} --task niah_reference,key_attention_reference"
+    assert f"{command} --trust-remote-code\n" in card
+    assert "read it before you run it" in card
