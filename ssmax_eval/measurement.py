@@ -85,7 +85,7 @@ class Measurement:
         if unknown := parts.keys() - {"cell", "seconds", "error", "values", "rows"}:
             raise ValueError(f"unknown entries {sorted(unknown)}")
         seconds, error = parts.get("seconds"), parts.get("error")
-        if type(seconds) not in (int, float) or not abs(seconds) < LARGEST:  # nan too
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not abs(seconds) < LARGEST:  # nan too
             raise ValueError(f"seconds must be a number; got {shown(seconds)}")
         if error is not None and not isinstance(error, str):
             raise ValueError(f"error must be a text; got {shown(error)}")

@@ -134,6 +134,9 @@ def execute(
     bar in a terminal and in a notebook.
     """
     todo = [run for run, cells in plan.todo.items() if cells]
+    for run in plan.runs:
+        if run not in todo:
+            plan.store.describe(run.name, run.description)
     if not todo:
         say("Everything is in the store already.")
         return

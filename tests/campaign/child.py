@@ -5,6 +5,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,8 +68,6 @@ def _become(arguments: list[str], log: Path, largest_file: int | None) -> None:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with suppress(OSError):  # the log may be at the limit, too
                 stream.flush()
-            except OSError:  # the log may be at the limit, too
-                pass
         os._exit(code)

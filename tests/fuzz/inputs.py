@@ -1,4 +1,4 @@
-"""What a user, or a damaged disk, could hand to a parser: odd texts, odd numbers, good records with a part exchanged."""
+"""What a user, or a damaged disk, could hand to a parser: odd texts and numbers, good records with a part exchanged."""
 
 import copy
 from typing import Any
@@ -10,8 +10,8 @@ NASTY = (
     "1:2:3", "0:1:100000000", "1:2:-3", "1,,2", "1k", "1e308k", "٣", "true", "null", "~", "[]", "{}", "[[1]]", "{a: 1}",
     "&a [*a]", "<<: 3", "!!binary x", "!!timestamp x", "2001-99-99", "!!set {a}", "'", '"', "\\", "\x00", "\x1b[31m",
     "\u2028", "\ud800", "{city} {number}", "{foo}", "{", "}", "{0}", "{number:999999999}", "a" * 300, "a" * 5000, "=x",
-    "../..", "/dev/zero", "/", ".", "x.yaml", "x.py:X", "x:X", ":", "softmax", "ssmax:s=nan", "ssmax:s=", "lssar:p=1e99",
-    "ssmax:layers=99", "yarn:factor=4", "yarn:factor=inf", "linear", "niah", "loss,niah",
+    "../..", "/dev/zero", "/", ".", "x.yaml", "x.py:X", "x:X", ":", "softmax", "ssmax:s=nan", "ssmax:s=",
+    "lssar:p=1e99",     "ssmax:layers=99", "yarn:factor=4", "yarn:factor=inf", "linear", "niah", "loss,niah",
 )  # fmt: skip
 """Values that have broken something once, here or elsewhere."""
 
