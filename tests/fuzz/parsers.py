@@ -81,7 +81,11 @@ def as_yaml(content: Any) -> str:
 def store_of(files: dict[str, bytes | str]) -> None:
     """Read a store whose one run has these files, in every way that there is."""
     folder = Path(tempfile.mkdtemp())
-    whole = {"run.json": json.dumps(RUN), "cells.jsonl": WITHOUT_CRC, "sessions.jsonl": json.dumps(SESSION) + "\n"}
+    whole: dict[str, bytes | str] = {
+        "run.json": json.dumps(RUN),
+        "cells.jsonl": WITHOUT_CRC,
+        "sessions.jsonl": json.dumps(SESSION) + "\n",
+    }
     try:
         (folder / "run").mkdir()
         for name, content in {**whole, **files}.items():
