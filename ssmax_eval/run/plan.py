@@ -151,6 +151,9 @@ def execute(
     bar in a terminal and in a notebook; elsewhere it says a line now and then.
     """
     todo = [run for run, cells in plan.todo.items() if cells]
+    for run in plan.runs:
+        if run not in todo:
+            plan.store.describe(run.name, run.description)
     if not todo:
         say("Everything is in the store already.")
         return

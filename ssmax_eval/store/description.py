@@ -64,15 +64,22 @@ def _is_description(run: Mapping[str, Any]) -> bool:
 def claim(folder: Path, run: Mapping[str, Any]) -> None:
     """Write the description of a new run, or check that the run in the folder is this one.
 
-    An empty file, which a full disk can leave, is written again. UserError when the folder holds another run.
+    A file that is lost, empty or no JSON is written again: the folder's name says already which run it is. UserError
+    when the folder holds another run.
     """
     path = folder / RUN_FILE
-    if path.is_file() and not path.stat().st_size:
-        path.unlink()
-    if not path.exists():
+    if not path.exists() or (path.is_file() and not _is_json(path)):
         write_whole(path, _lines({"format": FORMAT, **run}))
     elif read_description(folder)["identity"] != json.loads(json.dumps(run["identity"])):
         raise UserError(f"{str(folder)!r} holds another run; give another --output")
+
+
+def _is_json(path: Path) -> bool:
+    """Whether a file holds a mapping in JSON."""
+    try:
+        return isinstance(json.loads(read_whole(path)), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _lines(run: Mapping[str, Any]) -> str:

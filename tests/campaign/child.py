@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +69,6 @@ def _become(arguments: list[str], log: Path, largest_file: int | None) -> None:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # the log may be at the limit, too
+            with suppress(OSError):  # the log may be at the limit, too
                 stream.flush()
         os._exit(code)

@@ -1,4 +1,4 @@
-"""What a user or a damaged disk could hand to a parser: odd texts, odd numbers, good records with a part exchanged."""
+"""What a user, or a damaged disk, could hand to a parser: odd texts and numbers, good records with a part exchanged."""
 
 import copy
 from typing import Any
