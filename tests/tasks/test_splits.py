@@ -9,6 +9,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 import ssmax_eval
+from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.tasks.key_attention import KeyAttention
 from ssmax_eval.tasks.niah import Niah
@@ -100,3 +101,23 @@ def test_attention_is_judged_by_the_same_score(folder: Path) -> None:
     found, decoded = measured(folder, lambda n: ["Ġ", *n], KeyAttention)
     assert (found.values["score"], decoded) == (1.0, 1)
     assert found.rows["needle_score"]
+
+
+def test_generate_is_greedy_whatever_the_checkpoint_says(tiny_folder: Path) -> None:
+    """A repetition penalty would forbid the very number that is asked for."""
+    model = ssmax_eval.load(str(tiny_folder), "softmax")
+    ids = list(range(5, 60))
+    before = model.generate(ids, 12)
+    model.hf.generation_config.repetition_penalty = 50.0
+    model.hf.generation_config.no_repeat_ngram_size = 1
+    own = model.hf.generation_config
+    assert model.generate(ids, 12) == before
+    assert model.hf.generation_config is own
+    own.eos_token_id = int(model.answer([*ids, 5], 1).chosen[0, -1])
+    assert model.generate(ids, 12) != before
+
+
+def test_what_ends_an_answer_is_in_the_identity_of_decoding_alone(tiny_folder: Path) -> None:
+    checkpoint = Checkpoint(str(tiny_folder))
+    assert needles(scoring="generate").of_checkpoint(checkpoint) == {"end_tokens": [2]}
+    assert needles().of_checkpoint(checkpoint) == needles(KeyAttention).of_checkpoint(checkpoint) == {}
