@@ -105,7 +105,7 @@ def run_options(command: Any) -> Any:
         click.option("--prefill-chunk", type=click.IntRange(1),
                      help="Tokens that run through the layers at a time. Fewer need less memory."),
         click.option("--retry-failed", is_flag=True, help="Measure failed cells again."),
-        click.option("--dry-run", is_flag=True, help="Measure nothing; say what is missing, and about how long it takes."),
+        click.option("--dry-run", is_flag=True, help="Measure nothing; say what is missing and how long it takes."),
         click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs."),
     ]  # fmt: skip
     return _with(command, options)
