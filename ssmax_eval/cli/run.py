@@ -63,12 +63,14 @@ def _run(
             click.echo(forecast(planned))
         return
     execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
-    if as_json:
-        print_json({"output": output, **_results(planned)})
-    else:
-        click.echo(summary(planned))
-    say("\nStored in:\n" + "\n".join(f"  {folder}" for folder in planned.folders))
-    say(f"Next: ssmax-eval report {shlex.quote(output)} -o report")
+    try:
+        if as_json:
+            print_json({"output": output, **_results(planned)})
+        else:
+            click.echo(summary(planned))
+    finally:  # also where every cell has failed, so that there is nothing to sum up
+        say("\nStored in:\n" + "\n".join(f"  {folder}" for folder in planned.folders))
+        say(f"Next: ssmax-eval report {shlex.quote(output)} -o report")
 
 
 def _results(planned: "Plan") -> dict[str, Any]:

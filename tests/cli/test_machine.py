@@ -21,6 +21,11 @@ from tests.run.own import write_task
 LOSS = ["--task", "loss", "--lengths", "16,32", "--documents", "2"]
 
 
+def failed(line: str) -> str:
+    """The line of a cell as it would be if the cell had failed."""
+    return json.dumps({"cell": json.loads(line)["cell"], "seconds": 1.0, "error": "out of memory"})
+
+
 @pytest.fixture(scope="module")
 def runs(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of two runs of three documents, of which the first has one failed cell and the second lacks two."""
@@ -28,8 +33,7 @@ def runs(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     call("run", tiny_folder, *LOSS, "--attention", "softmax", "--attention", "ssmax:s=0.3", "-o", root)
     (first,), (second,) = root.glob("*_softmax_*"), root.glob("*_ssmax*")
     lines = (first / "cells.jsonl").read_text().splitlines()
-    failed = json.dumps({"cell": json.loads(lines[0])["cell"], "seconds": 1.0, "error": "out of memory"})
-    (first / "cells.jsonl").write_text("\n".join([failed, *lines[1:]]) + "\n")
+    (first / "cells.jsonl").write_text("\n".join([failed(lines[0]), *lines[1:]]) + "\n")
     lines = (second / "cells.jsonl").read_text().splitlines()
     (second / "cells.jsonl").write_text("\n".join(lines[:2]) + "\n")
     return root
@@ -51,6 +55,20 @@ def test_run(tiny_folder: Path, tmp_path: Path) -> None:
     assert [row["context_length"] for row in there["results"]] == [16, 32]
     assert [row["mean"] for row in there["results"]] == measures(read_results(tmp_path / "runs"))["mean"].tolist()
     assert {"series", "quantity", "mean", "low", "high", "n", "failed"} <= set(there["results"][0])
+
+
+def test_a_run_without_any_good_cell_says_where_it_is(tiny_folder: Path, tmp_path: Path) -> None:
+    command = ["run", tiny_folder, "--task", "loss", "--lengths", "16", "--documents", "1", "-o", tmp_path / "runs"]
+    call(*command)
+    (cells,) = (tmp_path / "runs").glob("*/cells.jsonl")
+    cells.write_text(failed(cells.read_text()) + "\n")
+    result = call(*command)
+    assert result.exit_code == 2
+    assert f"Stored in:\n  {cells.parent}\n" in result.stderr
+    assert "no cell of these results has been measured successfully" in result.stderr.splitlines()[-1]
+    there = answer(*command)
+    assert there["results"] == []
+    assert (there["runs"][0]["done"], there["runs"][0]["failed"]) == (0, 1)
 
 
 def test_a_mistake_leaves_stdout_empty(tiny_folder: Path, tmp_path: Path) -> None:
