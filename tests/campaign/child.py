@@ -1,6 +1,5 @@
 """A command in a process of its own, forked from this one, so that it starts at once."""
 
-import contextlib
 import os
 import resource
 import signal
