@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from ssmax_eval.cli.main import main
 from ssmax_eval.store import Store
-from ssmax_eval.tasks import prompts
+from ssmax_eval.tasks import chat
 
 NIAH = ("--task", "niah", "--lengths", "200", "--trials", "1", "--depths", "0.5")
 
@@ -35,13 +35,13 @@ def refused(arguments: list[str], message: str) -> Result:
         (["--trials", "100000000"], "would have 500,000,000 cells (5 depths x 100,000,000 trials)"),
         (["--trials", "9" * 25], "must be smaller than 2^63"),
         (["--lengths", "1:2:100000000"], "must ask for 1 to 100,000 numbers"),
-        (["--lengths", "1e999"], "neither numbers with commas"),
+        (["--lengths", "1e999"], "neither numbers between commas"),
         (["--lengths", "1e12"], "must be at most 1,073,741,824 tokens"),
-        (["--depths", "nan"], "neither numbers with commas"),
+        (["--depths", "nan"], "neither numbers between commas"),
         (["--set", "seed=.inf"], "must be a whole number; got inf"),
-        (["--set", "needle='{foo} {number}'"], "no other braces"),
-        (["--set", "needle='{number'"], "no other braces"),
-        (["--set", 'needle="\\ud800 {number}"'], "half a character"),
+        (["--set", "needle={foo} {number}"], "unknown field {foo} in needle; it takes {city} or {number}"),
+        (["--set", "needle={number"], "a brace is written twice"),
+        (["--set", "needle=\ud800 {number}"], "half a character"),
         (["--set", "max_new_tokens=0"], "max_new_tokens must be 1 or more"),
         (["--attention", "ssmax:s=inf"], "must be below 1e30; got 'inf'"),
         (["--attention", ":A"], "unknown attention ''"),
@@ -50,7 +50,7 @@ def refused(arguments: list[str], message: str) -> Result:
         (["--train-length", "0"], "--train-length must be 1 to"),
         (["--device", "meta"], "no such device 'meta'"),
         (["--text", "x" * 5000], "no such text: 'xxx"),
-        (["--text", "/dev/zero"], "it is a pipe, a device or a socket"),
+        (["--text", "/dev/zero"], "is not a file; save the text in one"),
         (["-o", "x" * 300], "File name too long"),
     ],
 )
@@ -85,7 +85,7 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
 def test_a_chat_template_that_fails_or_never_ends_is_one_line(
     template: str, message: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompts, "TEMPLATE_SECONDS", 0.5)
+    monkeypatch.setattr(chat, "TEMPLATE_SECONDS", 0.5)
     (folder / "chat_template.jinja").write_text(template)
     result = refused(["run", str(folder), *NIAH, "-o", str(tmp_path / "o")], message)
     assert "the chat template of this tokenizer fails; try --no-chat-template" in result.stderr
