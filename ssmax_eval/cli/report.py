@@ -7,28 +7,41 @@ import click
 from ssmax_eval.cli import options
 
 
+def _naming(command: Any) -> Any:
+    """The options that name and pool series."""
+    labelled = click.option(
+        "--label", multiple=True, metavar="PATTERN=NAME", help="Name checkpoints or attentions. Repeatable."
+    )
+    return labelled(click.option("--pool", help="seed: make one series of the seeds of a training.")(command))
+
+
 @click.command()
 @options.report_options
-def report(runs: tuple[str, ...], output: str, **options: Any) -> None:
+@click.option("--multiples", is_flag=True, help="Write lengths as multiples of the training length.")
+@_naming
+def report(runs: tuple[str, ...], output: str, label: tuple[str, ...], **options: Any) -> None:
     """Draw figures and tables from RUNS (run folders, or folders of runs).
 
     Example:  ssmax-eval report runs -o report --style single
     """
     import ssmax_eval
+    from ssmax_eval.report.labels import parsed
 
-    paths = ssmax_eval.report(runs, output, **options)
+    paths = ssmax_eval.report(runs, output, label=parsed(label), **options)
     click.echo("\n".join(str(path) for path in paths if path.suffix in (".html", ".md")))
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--baseline", help="Attention (softmax) or series, as the tables name it, to compare the others with.")
-def compare(runs: tuple[str, ...], baseline: str | None) -> None:
+@_naming
+def compare(runs: tuple[str, ...], baseline: str | None, label: tuple[str, ...], pool: str | None) -> None:
     """Is A better than B? Paired statistics on identical prompts and documents, a sentence each.
 
     Example:  ssmax-eval compare runs --baseline softmax
     """
     import ssmax_eval
     from ssmax_eval.report import headlines
+    from ssmax_eval.report.labels import parsed
 
-    click.echo("\n".join(headlines(ssmax_eval.compare(runs, baseline))))
+    click.echo("\n".join(headlines(ssmax_eval.compare(runs, baseline, label=parsed(label), pool=pool))))
