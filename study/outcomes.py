@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from study.claims import Claim
 from study.families import label, listed
 from study.measures import Evidence
-from study.verdicts import ABSENT, FAILS, HOLDS, OPEN, Difference, difference, signed
+from study.verdicts import ABSENT, FAILS, FEWEST, HOLDS, OPEN, Difference, difference, signed
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Outcome:
         else:
             values = f"{label(claim.than)} {than}, {label(claim.this)} {this}"
         mean, low, high = (signed(x, percent, 3) for x in (found.mean, found.low, found.high))
-        limits = "no interval" if math.isnan(found.low) else f"[{low}, {high}] over {found.over}"
+        limits = f"no interval, fewer than {FEWEST} {found.over}" if math.isnan(found.low) else f"[{low}, {high}] over {found.over}"
         limits = limits.replace(" points,", ",")
         seeds = f"{found.seeds} seeds" if found.seeds > 1 else "**one seed**"
         return f"{values}: {mean} {limits}; {seeds}, {found.units} {claim.measure.unit} each"
@@ -71,14 +71,25 @@ def _in(ending: str, claim: Claim) -> Claim:
 
 
 def tally(outcomes: Sequence[Outcome]) -> str:
-    """How many claims have each verdict, those that rest on one seed counted apart."""
-    counts = Counter(one.verdict for one in outcomes)
-    single = Counter(one.verdict for one in outcomes if one.found is not None and one.found.seeds == 1)
-    return ", ".join(
-        f"{verdict} {counts[verdict]}" + (f" ({single[verdict]} of them on one seed)" if single[verdict] else "")
-        for verdict in (HOLDS, FAILS, OPEN, ABSENT)
-        if counts[verdict]
+    """How many claims have each verdict, of which those that rest on one seed are counted apart."""
+    single = [one for one in outcomes if one.found is not None and one.found.seeds == 1]
+    several = [one for one in outcomes if one not in single]
+    parts = [(counted, where) for counted, where in ((several, "several seeds"), (single, "one seed")) if counted]
+    return "; ".join(f"on {where}: {_counts(counted)}" for counted, where in parts)
+
+
+def expected_false(outcomes: Sequence[Outcome]) -> str:
+    """How many verdicts chance alone may make wrong, in a sentence."""
+    tested = sum(one.found is not None and not math.isnan(one.found.low) for one in outcomes)
+    return (
+        f"{tested} claims have an interval of 95 %, not corrected for their number: if each difference lay just at the "
+        f"limit that its claim asks for, {tested * 0.05:.1g} verdicts would be wrong by chance."
     )
+
+
+def _counts(outcomes: Sequence[Outcome]) -> str:
+    counts = Counter(one.verdict for one in outcomes)
+    return ", ".join(f"{verdict} {counts[verdict]}" for verdict in (HOLDS, FAILS, OPEN, ABSENT) if counts[verdict])
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:

@@ -136,7 +136,7 @@ def _of_prefixes(
     found: TaskQuantity, values: pd.DataFrame, base: str, name: str, *, same: bool
 ) -> pd.DataFrame:
     wide = sides(values, found, base, name)
-    change = (wide["value_series"] - wide["value_baseline"]).where(same)
+    change = (wide["value_series"] - wide["value_baseline"]) * (1.0 if same else np.nan)
     wide = clustered(wide.assign(change=change, series=name), found)
     rows = []
     for length, part in wide.groupby("context_length"):

@@ -49,8 +49,8 @@ def test_bootstrap_covers_the_mean_at_20_documents() -> None:
 def test_few_documents_are_covered_as_well_as_many(units: int, method: str) -> None:
     rng = np.random.default_rng(2)
     found = [statistics.paired_means(x) for x in rng.normal(0.3, 1, (600, units))]
-    assert {how for _, _, how in found} == {method}
-    assert 0.92 < np.mean([low < 0.3 < high for low, high, _ in found]) < 0.98
+    assert {one.method for one in found} == {method}
+    assert 0.92 < np.mean([one.low < 0.3 < one.high for one in found]) < 0.98
 
 
 def test_bootstrap_needs_two_documents_and_is_the_same_twice() -> None:
