@@ -76,5 +76,5 @@ def _means(units: pd.DataFrame, by: Sequence[str], value: str, most: float | Non
 def _with_cluster(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Add what is independent: the seeds of a series that has several, else what these columns tell apart."""
     several = rows.groupby("series", observed=True)["seed"].transform("nunique") > 1
-    own = rows[names].astype("str").agg(" ".join, axis=1)
-    return rows.assign(cluster=rows["seed"].astype("str").where(several, own))
+    own = rows.groupby(names, observed=True, dropna=False).ngroup()
+    return rows.assign(cluster=rows["seed"].where(several, own))

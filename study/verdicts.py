@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing
+import numpy.typing as npt
 import pandas as pd
 
 from ssmax_eval.report import statistics
@@ -101,8 +101,8 @@ def clusters(change: pd.Series, unit: str) -> tuple[list[str], str]:
     return [name for name in levels if name != "depth"] or levels, unit
 
 
-def _labels(change: pd.Series, names: list[str]) -> np.typing.NDArray[np.str_]:
-    return np.asarray(change.index.to_frame(index=False)[names].astype("str").agg(" ".join, axis=1), np.str_)
+def _labels(change: pd.Series, names: list[str]) -> npt.NDArray[np.int64]:
+    return change.index.to_frame(index=False).groupby(names).ngroup().to_numpy(np.int64)
 
 
 @dataclass(frozen=True)

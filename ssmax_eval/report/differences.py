@@ -109,7 +109,7 @@ def _share(cells: pd.DataFrame) -> dict[str, object]:
     known = cells.dropna(subset="change")
     change = known["change"]
     n, gained, lost = len(change), int((change > 0).sum()), int((change < 0).sum())
-    found = statistics.paired_shares(change.to_numpy("float64"), known[CLUSTER].to_numpy("str"))
+    found = statistics.paired_shares(change.to_numpy("float64"), known[CLUSTER].to_numpy("int64"))
     return {
         "mean": (gained - lost) / n if n else np.nan,
         "low": found.low,
@@ -147,7 +147,7 @@ def _of_prefixes(
 
 def _paired(known: pd.DataFrame, unmatched: int) -> dict[str, object]:
     values = known["change"].to_numpy("float64")
-    low, high, method, units, _ = statistics.paired_means(values, known[CLUSTER].to_numpy("str"))
+    low, high, method, units, _ = statistics.paired_means(values, known[CLUSTER].to_numpy("int64"))
     mean = values.mean() if values.size else np.nan
     return {
         "mean": mean, "low": low, "high": high, "n": values.size, "method": method, "unmatched": unmatched,

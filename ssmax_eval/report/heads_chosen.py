@@ -19,6 +19,7 @@ def best_rows(frame: pd.DataFrame, quantity: str | TaskQuantity | None = None) -
     heads, name = present(rows, list(found.quantity.best)), found.quantity.name
     if not heads:
         return rows
+    attrs, rows.attrs = rows.attrs, {}  # pandas copies them with every step
     own = ["series", *present(rows, ["seed"])]
     cell = [name for name in dict.fromkeys(["context_length", *units_of(rows, found)]) if name not in own]
     trial = [name for name in cell if name not in ("context_length", "depth", "source")]
@@ -39,7 +40,9 @@ def best_rows(frame: pd.DataFrame, quantity: str | TaskQuantity | None = None) -
         )
         keys = mine.assign(_fold=label).reset_index().merge(wanted, on=["_fold", *heads])["index"]
         parts.append(mine.loc[keys])
-    return pd.concat(parts).sort_index()
+    best = pd.concat(parts).sort_index()
+    best.attrs = attrs
+    return best
 
 
 def ranked(rows: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:

@@ -148,20 +148,27 @@ def clustered(rows: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
     Of a series with several seeds it is the seed. Else it is the text where there are several, since the windows of a
     text are alike; else the trial with all its depths, which share a haystack, or the document.
     """
-    parts = []
+    parts, attrs = [], rows.attrs
+    rows = rows.copy()
+    rows.attrs = {}  # pandas copies them with every step
     for _, own in rows.groupby("series", observed=True, sort=False):
         names = _cluster(own, found)
-        label = own[names].astype("str").agg(" ".join, axis=1) if len(own) else own["series"].astype("str")
-        parts.append(label)
-    labels = pd.concat(parts).reindex(rows.index) if parts else pd.Series(dtype="object")
-    return rows.assign(**{CLUSTER: labels})
+        parts.append(own.groupby(names, observed=True, dropna=False, sort=False).ngroup())
+    labels = pd.concat(parts).reindex(rows.index) if parts else pd.Series(dtype="int64")
+    rows = rows.assign(**{CLUSTER: labels})
+    rows.attrs = attrs
+    return rows
 
 
 def cluster_names(rows: pd.DataFrame, found: TaskQuantity) -> list[str]:
     """Return what the clusters of each series are called, each name once: seed, text, trial, document."""
     called = {"source": "text"}
     names = []
-    for _, own in rows_of(rows, found).groupby("series", observed=True, sort=False):
+    wanted = {"series", "status", "seed", "source", *COORDINATES, *found.quantity.units, "run"}
+    rows = rows_of(rows, found)
+    rows = rows[[name for name in rows if name in wanted]].drop_duplicates()
+    rows.attrs = {}  # pandas copies them with every step
+    for _, own in rows.groupby("series", observed=True, sort=False):
         own = own[own["status"] == "ok"] if (own["status"] == "ok").any() else own
         name = _cluster(own, found)[-1]
         names.append(called.get(name, name.replace("_", " ")))

@@ -121,9 +121,11 @@ def _clustered(
     """The mean of each group with its `n` and `units`, and the variance of that mean between clusters."""
     names = [*by, *(name for name in cluster if name not in by)] if cluster else [*by, "_row"]
     values = rows.assign(**{value: rows[value].astype("float64"), "_row": np.arange(len(rows))})
+    values.attrs = {}  # pandas copies them with every step
     parts = values.groupby(names, observed=True, dropna=False)[value].agg(["sum", "count"]).reset_index()
+    parts["counted"] = parts["count"] > 0
     sums = parts.groupby(list(by), observed=True).agg(
-        total=("sum", "sum"), n=("count", "sum"), units=("count", lambda counts: int((counts > 0).sum()))
+        total=("sum", "sum"), n=("count", "sum"), units=("counted", "sum")
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         sums["mean"] = (sums["total"] / sums["n"]).where(sums["n"] > 0).astype("float64")
