@@ -38,7 +38,11 @@ class Outcome:
         else:
             values = f"{label(claim.than)} {than}, {label(claim.this)} {this}"
         mean, low, high = (signed(x, percent, 3) for x in (found.mean, found.low, found.high))
-        limits = f"no interval, fewer than {FEWEST} {found.over}" if math.isnan(found.low) else f"[{low}, {high}] over {found.over}"
+        limits = (
+            f"no interval, fewer than {FEWEST} {found.over}"
+            if math.isnan(found.low)
+            else f"[{low}, {high}] over {found.over}"
+        )
         limits = limits.replace(" points,", ",")
         seeds = f"{found.seeds} seeds" if found.seeds > 1 else "**one seed**"
         return f"{values}: {mean} {limits}; {seeds}, {found.units} {claim.measure.unit} each"

@@ -32,7 +32,7 @@ def found_by(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def loss_by_position(rows: pd.DataFrame, bins: int = 64) -> pd.DataFrame:
-    """Mean loss (nats per token) in bins of positions, evenly spaced on a log scale; Student's interval over seeds or texts.
+    """Mean loss (nats per token) in bins of positions, evenly spaced on a log scale; Student over seeds or texts.
 
     `position` is the middle of a bin. Each document is averaged within a bin first.
     """
@@ -44,7 +44,7 @@ def loss_by_position(rows: pd.DataFrame, bins: int = 64) -> pd.DataFrame:
 
 
 def loss_by_length(rows: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
-    """Mean loss (nats per token) over the first L tokens, for every L of `lengths`; Student's interval over seeds or texts.
+    """Mean loss (nats per token) over the first L tokens, for every L of `lengths`; Student over seeds or texts.
 
     `context_length` is L. The first token has no loss, so L tokens have L − 1 of them.
     """

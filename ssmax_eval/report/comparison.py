@@ -90,7 +90,9 @@ def sentence(row: pd.Series, found: TaskQuantity) -> str:
     if row["units"] != row["n"] or row["unit"] != words.unit(found):
         says += f" ({units})"
     if pd.isna(row["low"]):
-        return f"{says}: inconclusive, since fewer than {FEWEST} {words.plural(str(row['unit']))} give no interval.{rest}"
+        return (
+            f"{says}: inconclusive, since fewer than {FEWEST} {words.plural(str(row['unit']))} give no interval.{rest}"
+        )
     low, high = (words.signed(row[limit], found.quantity.digits) for limit in ("low", "high"))
     clear = not row["low"] <= 0 <= row["high"]
     if pd.isna(row["p"]):

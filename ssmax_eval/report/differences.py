@@ -132,9 +132,7 @@ def _mean(cells: pd.DataFrame, found: TaskQuantity) -> dict[str, object]:
     return _paired(known, unmatched)
 
 
-def _of_prefixes(
-    found: TaskQuantity, values: pd.DataFrame, base: str, name: str, *, same: bool
-) -> pd.DataFrame:
+def _of_prefixes(found: TaskQuantity, values: pd.DataFrame, base: str, name: str, *, same: bool) -> pd.DataFrame:
     wide = sides(values, found, base, name)
     change = (wide["value_series"] - wide["value_baseline"]) * (1.0 if same else np.nan)
     wide = clustered(wide.assign(change=change, series=name), found)

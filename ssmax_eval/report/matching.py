@@ -60,9 +60,7 @@ def comparable(rows: pd.DataFrame, found: TaskQuantity, baseline: str, series: s
     Where a digest of the text is stored it says so; else the identities of the runs must ask the same of the task and
     know of no other tokenizer. Nats per token mean the same for one tokenizer only.
     """
-    mine, theirs = (
-        list(map(str, rows.loc[rows["series"] == name, "run"].unique())) for name in (series, baseline)
-    )
+    mine, theirs = (list(map(str, rows.loc[rows["series"] == name, "run"].unique())) for name in (series, baseline))
     if "per token" in found.quantity.unit and {tokenizer_of(rows, r) for r in mine} != {
         tokenizer_of(rows, r) for r in theirs
     }:
@@ -78,7 +76,15 @@ def _same(rows: pd.DataFrame, found: TaskQuantity, baseline: str, series: str) -
 def needed(frame: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
     """Return the rows of a quantity's tasks with the columns that a comparison asks for, which are few of many."""
     rows, quantity = rows_of(frame, found), found.quantity
-    places = ["seed", *DIGESTS, *quantity.units, *quantity.same, *quantity.best, *(quantity.where or ()), *(quantity.outside or ())]
+    places = [
+        "seed",
+        *DIGESTS,
+        *quantity.units,
+        *quantity.same,
+        *quantity.best,
+        *(quantity.where or ()),
+        *(quantity.outside or ()),
+    ]
     names = {*REQUIRED, *COORDINATES, *places, "series", quantity.name}
     return rows[[name for name in rows if name in names]]
 
@@ -98,9 +104,11 @@ def sides(values: pd.DataFrame, found: TaskQuantity, baseline: str, series: str)
     """
     told = digests(values, baseline, series)
     # With a digest, the number of a document within its run says nothing.
-    names = ["context_length", "seed", "source", *told] if told else [
-        *("context_length", "seed"), *found.quantity.units, *found.quantity.same
-    ]
+    names = (
+        ["context_length", "seed", "source", *told]
+        if told
+        else [*("context_length", "seed"), *found.quantity.units, *found.quantity.same]
+    )
     unit = [name for name in dict.fromkeys(names) if name in values]
     series_of = values["series"].astype("str")
     both = [

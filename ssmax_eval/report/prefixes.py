@@ -57,7 +57,5 @@ def of_prefixes(frame: pd.DataFrame, found: TaskQuantity, lengths: Sequence[int]
     """Return the mean over the first L tokens per `series` and `context_length` L, over what is independent."""
     values = prefix_means(frame, found, lengths)
     by, name = ["series", "context_length"], found.quantity.name
-    table = statistics.means(
-        clustered(values, found), by, name, cluster=[CLUSTER], between=found.quantity.between
-    )
+    table = statistics.means(clustered(values, found), by, name, cluster=[CLUSTER], between=found.quantity.between)
     return table.assign(perplexity=np.exp(table["mean"])) if "perplexity" in found.quantity.views else table

@@ -72,7 +72,9 @@ def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None) -> Sect
         )
         blocks.insert(0, Table("effective-length", caption, readable, folded=False))
         numbers.append(
-            Table("effective-length-numbers", "Effective length as numbers", effective.effective_lengths(frame, baseline))
+            Table(
+                "effective-length-numbers", "Effective length as numbers", effective.effective_lengths(frame, baseline)
+            )
         )
     except NothingMeasured:
         pass

@@ -136,9 +136,7 @@ def _clustered(
     return sums.reset_index(), variance.reindex(sums.index).reset_index(drop=True)
 
 
-def _design_effect(
-    variance: npt.ArrayLike, of_one: npt.ArrayLike, n: npt.ArrayLike, units: npt.ArrayLike
-) -> Array:
+def _design_effect(variance: npt.ArrayLike, of_one: npt.ArrayLike, n: npt.ArrayLike, units: npt.ArrayLike) -> Array:
     """How often over the binomial variance the clusters vary; the size of a cluster where nothing varies."""
     v, one, count, clusters = (np.asarray(x, np.float64) for x in (variance, of_one, n, units))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -14,10 +14,10 @@ import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.report import statistics
-from ssmax_eval.report.prefixes import of_prefixes
-from ssmax_eval.report.prefixes import prefix_means as prefix_means
 from ssmax_eval.report.heads_chosen import best_rows as best_rows
 from ssmax_eval.report.heads_chosen import ranked
+from ssmax_eval.report.prefixes import of_prefixes
+from ssmax_eval.report.prefixes import prefix_means as prefix_means
 from ssmax_eval.report.quantities import (
     CLUSTER,
     TaskQuantity,
@@ -64,7 +64,9 @@ def together(rows: pd.DataFrame, quantity: Wanted = None) -> tuple[float, float,
     """Return the mean of one series over all its lengths, and its limits."""
     found = find(rows, quantity)
     values = statistics.unit_means(
-        measured(rows, found), list(dict.fromkeys(["series", "context_length", *units_of(rows, found)])), found.quantity.name
+        measured(rows, found),
+        list(dict.fromkeys(["series", "context_length", *units_of(rows, found)])),
+        found.quantity.name,
     )
     values, name = clustered(values, found).astype({"series": "str"}), found.quantity.name
     share = values[name].isin([0.0, 1.0]).all()
@@ -125,9 +127,7 @@ def by_position(
     cell = [] if prefix else ["context_length"]
     unit = ["series", *by, *cell, *units_of(rows, found), "position"]
     units = clustered(statistics.unit_means(rows, list(dict.fromkeys(unit)), name), found)
-    return statistics.means(
-        units, ["series", *by, "position"], name, cluster=[CLUSTER], between=found.quantity.between
-    )
+    return statistics.means(units, ["series", *by, "position"], name, cluster=[CLUSTER], between=found.quantity.between)
 
 
 def by_head(frame: pd.DataFrame, quantity: Wanted = None, context_length: int | None = None) -> pd.DataFrame:

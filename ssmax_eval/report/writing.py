@@ -19,8 +19,8 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.files import write_whole
 from ssmax_eval.report import axes, export
 from ssmax_eval.report.content import Section
-from ssmax_eval.report.provenance import model_index
 from ssmax_eval.report.labels import renamed
+from ssmax_eval.report.provenance import model_index
 from ssmax_eval.report.sections import sections
 
 STYLES = ("single", "double", "slides")
