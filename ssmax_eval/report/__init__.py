@@ -61,7 +61,8 @@ class Report(ModuleType):
 
         `results` is the path of a run or of a folder of runs, several of them, or a frame of `read_results`. `title`
         heads the pages; `style` is "single" or "double" (columns of a paper) or "slides"; `baseline` is the series or
-        the attention that the others are compared with, such as "softmax"; `label` maps patterns of checkpoints and attentions to names, such as
+        the attention that the others are compared with, such as "softmax"; `label` maps patterns of checkpoints and
+        attentions to names, such as
         "ssmax-seed*" to "SSMax"; `pool` "seed" makes one series of the seeds of a training; `multiples` writes lengths
         as multiples of the training length. Prints nothing. Raises UserError where
         there are no results, for an unknown style or baseline, and where the folder cannot be written.

@@ -39,7 +39,8 @@ def differences(
     """Return the difference in one quantity, per pair of series and `context_length` (tokens; 0 for all together).
 
     Columns: `baseline`, `series`, `quantity`, `context_length`, `mean` (series minus baseline, in the quantity's
-    unit), `low` and `high` (paired, 95 %, by `method`; NaN below five units), `n` (cells or documents that both measured
+    unit), `low` and `high` (paired, 95 %, by `method`; NaN below five units), `n` (cells or documents that both
+    measured
     alike), `p` (exact sign test over units, for shares), `gained` and `lost` (found by only one of the two, for
     shares), `unmatched` (left out: failed, not the same, or measured by one alone), `units` (independent ones) and
     `unit` (what they are). A prefix quantity has a row for every L, and none for all together.

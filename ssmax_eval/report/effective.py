@@ -29,7 +29,8 @@ SHORT = 1024
 EPSILON = 0.1
 """How far the loss may lie above the baseline's on the same text, in nats per token."""
 TRIALS = 50
-"""Trials that each cell needs for the rule of all depths. The worst of several depths is found by chance among few: with
+"""Trials that each cell needs for the rule of all depths. The worst of several depths is found by chance among few:
+with
 50, a model that finds 95 % everywhere passes at eleven depths in nine runs of ten."""
 RULES = {
     "fixed": f"{RULER:.1%} found (RULER)",
@@ -37,7 +38,8 @@ RULES = {
     "all depths": f"{RULER:.1%} at every depth",
     "loss": f"loss at most {EPSILON} nats above the baseline's",
 }
-"""What each rule asks for, at least. The first three are for shares of which more is better, the third with `TRIALS` in each cell; the last is for losses
+"""What each rule asks for, at least. The first three are for shares of which more is better, the third with `TRIALS`
+in each cell; the last is for losses
 that a baseline has, too."""
 
 
@@ -46,7 +48,8 @@ def effective_lengths(frame: pd.DataFrame, baseline: str | None = None) -> pd.Da
 
     Columns: `series`, `quantity`, `rule`, `length`, `low`, `high` (tokens; 0 if not even the shortest passes),
     `shortest`, `longest` (measured, tokens), and `multiple` (of the training length). `low` and `high` are NaN where
-    an interval is missing. A loss is judged against that of the `baseline`, as in `pairs`, on the same text. Raises NothingMeasured if no
+    an interval is missing. A loss is judged against that of the `baseline`, as in `pairs`, on the same text. Raises
+    NothingMeasured if no
     share of which more is better, and no loss in nats, was measured.
     """
     frame = labelled(frame)

@@ -134,7 +134,8 @@ def by_head(frame: pd.DataFrame, quantity: Wanted = None, context_length: int | 
     """Return a quantity per `series` and each of the rows that compete (`layer` and `head`), best first.
 
     `n` counts cells. The heads of different seeds have nothing to do with each other: where seeds are pooled, `head` is
-    the rank of a head within its checkpoint, and `layer` is 0. `context_length` (tokens) keeps one length; by default all lengths are averaged. Raises UserError
+    the rank of a head within its checkpoint, and `layer` is 0. `context_length` (tokens) keeps one length; by
+    default all lengths are averaged. Raises UserError
     for a length that was not measured.
     """
     found = find(frame, quantity, "by_head")

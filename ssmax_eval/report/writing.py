@@ -44,7 +44,8 @@ def write_report(
 
     `frame` is results as from `read_results`; `style` is `single`, `double` or `slides`; `baseline` is the
     series or attention that the others are compared with; `label` and `pool` name and pool checkpoints, as
-    `labels.renamed` says; `multiples` writes lengths as multiples of the training length on axes; `provenance` holds what is on record for each run name.
+    `labels.renamed` says; `multiples` writes lengths as multiples of the training length on axes; `provenance` holds
+    what is on record for each run name.
     Writes `report.html` (self-contained), `report.md`, `model-index.yaml`, `figures/*.png` and `*.pdf`, and
     `tables/*.csv`, with `*.tex` for those meant to be read and `*.parquet` where pyarrow is installed. Each
     file appears under its name only when it is complete. Raises UserError when there is nothing to report or

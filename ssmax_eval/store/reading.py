@@ -56,7 +56,8 @@ def read_results(*paths: str | os.PathLike[str]) -> "pd.DataFrame":
     One row for each row of a cell's table, or one for the cell where it has none; the run's description and
     the cell's coordinates and values are columns beside it. A failed cell is one row with `status` "failed".
     A column that a task does not have is missing (NaN) in its rows. `frame.attrs["quantities"]` says what the tasks
-    measure: task -> the fields of each `Quantity`; `frame.attrs["identities"]` is the identity of each run, as JSON, for
+    measure: task -> the fields of each `Quantity`; `frame.attrs["identities"]` is the identity of each run, as JSON,
+    for
     runs whose labels do not tell them apart.
     """
     import pandas as pd
