@@ -4,7 +4,7 @@ FIRST = "overview"
 """The figure that stands above the claims."""
 CAPTIONS = {
     "overview": "RoPE base × 50. Above: share of needles found by context length and depth, on one scale. Below: loss "
-    "by position of long texts. All seeds are pooled; the band is the 95 % interval over seeds, and families with fewer than five have none.",
+    "by position of long texts. All seeds are pooled; the band is the 95 % interval over seeds, none below five.",
     "overview-plain-rope": "The same with plain RoPE, as the checkpoints were trained.",
     "loss-by-length": "Mean loss over the first tokens of long texts, every variant; the band is the 95 % interval "
     "over seeds, and variants with fewer than five have none.",
