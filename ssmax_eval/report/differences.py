@@ -23,7 +23,7 @@ from ssmax_eval.report.quantities import (
     find,
     rows_of,
 )
-from ssmax_eval.report.series import COORDINATES
+from ssmax_eval.report.series import COORDINATES, labelled
 
 ALL = 0
 """Stands for all context lengths together."""
@@ -46,6 +46,7 @@ def differences(
     `unit` (what they are). A prefix quantity has a row for every L, and none for all together.
     Raises NothingMeasured where no two series measured it, UserError as `pairs` does.
     """
+    frame = labelled(frame)
     found = find(frame, quantity)
     couples = pairs(frame, baseline)
     values = prefix_means(frame, found) if found.quantity.pool == "prefix" else None

@@ -35,7 +35,8 @@ def pairs(frame: pd.DataFrame, baseline: str | None = None) -> list[tuple[str, s
         raise UserError(f"a comparison needs at least two series; these results hold only '{names[0]}'")
     if baseline is None:
         return _with(names, _default(about))
-    if baseline in names:
+    kinds = {*about["attention"], *about["kind"]}
+    if baseline in names and baseline not in kinds:
         return _with(names, [baseline] * len(names))
     chosen = about[(about["attention"] == baseline) | (about["kind"] == baseline) | (about["checkpoint"] == baseline)]
     if chosen.empty:

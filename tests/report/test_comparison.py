@@ -98,7 +98,7 @@ def test_sentences_say_which_way_and_whether_chance_explains_it() -> None:
     assert "more than chance explains" in found
     assert "inconclusive" in sentences(two([1, 0, 0], [0, 1, 1]))[0]
     alone = pd.concat([examples.loss(length=200, documents=1), examples.loss(SSMAX, length=200, documents=1)])
-    assert "no interval, and no claim" in sentences(alone)[0]
+    assert "fewer than 5 documents give no interval" in sentences(alone)[0]
 
 
 def test_sentences_name_the_checkpoint_once() -> None:
