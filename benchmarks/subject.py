@@ -68,5 +68,5 @@ class Subject:
     def text(self, length: int) -> Tensor:
         """A document of so many tokens, int64 [length]."""
         task = Loss(lengths=(length,), documents=1)
-        (_, ids), *_ = task.cut(self.tokenizer, length)
+        ids = task.cut(self.tokenizer, length)[0].ids
         return torch.tensor(ids, device=self.device)

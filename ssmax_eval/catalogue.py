@@ -27,6 +27,10 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self._lines
 
+    def place(self, name: str) -> str:
+        """Where a class is, as in "ssmax_eval.attention.ssmax:SSMax"; imports nothing."""
+        return self._lines[name][0]
+
     def about(self, name: str) -> str:
         """What a name stands for, in one line; imports nothing."""
         return self._lines[name][1]

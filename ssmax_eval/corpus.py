@@ -2,17 +2,23 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
+from ssmax_eval.files import read_whole
 
 BUILT_IN = "pydoc_data.topics"
 """Name of the built-in text: the language reference that Python's `help()` shows, about 113 000 tokens."""
+
+MOST_FILES = 100_000
+"""Files, and folders, that a folder of texts may hold."""
 
 
 @dataclass(frozen=True)
@@ -26,21 +32,29 @@ class Text:
 def read_texts(paths: Sequence[str] = ()) -> list[Text]:
     """Read the texts in `paths`: text files, folders of them, JSONL with a "text" field. None: the built-in text.
 
-    UserError for a file that is missing, empty, or not UTF-8, and for a JSONL line without a text.
+    UserError for a file that is missing, empty, or not UTF-8, and for a JSONL line whose "text" is not a string.
     """
     if not paths:
         return list(_topics())
     texts: list[Text] = []
     for given in paths:
         path = Path(given).expanduser()
-        if not path.exists():
-            raise UserError(f"no such text: {given!r}")
-        files = sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".md", ".jsonl")) if path.is_dir() else [path]
+        if not given or not os.path.exists(path):  # False also for a name that no system takes
+            raise UserError(f"no such text: {shown(given)}")
+        files = _files(path) if path.is_dir() else [path]
         if not files:
             raise UserError(f"no *.txt, *.md or *.jsonl in {given!r}")
         for file in files:
             texts += _read(file)
     return texts
+
+
+def _files(folder: Path) -> list[Path]:
+    """The text files in a folder and below it. UserError for a folder of too many."""
+    there = list(islice(folder.rglob("*"), MOST_FILES + 1))
+    if len(there) > MOST_FILES:
+        raise UserError(f"{str(folder)!r} holds more than {MOST_FILES:,} files; give a smaller folder")
+    return sorted(path for path in there if path.suffix in (".txt", ".md", ".jsonl"))
 
 
 def digest(texts: Sequence[Text]) -> str:
@@ -49,6 +63,11 @@ def digest(texts: Sequence[Text]) -> str:
     for text in texts:
         sha.update(hashlib.sha256(text.content.encode()).digest())
     return sha.hexdigest()[:16]
+
+
+def text_digest(text: str) -> str:
+    """Return twelve hexadecimal digits that tell a text from others: what two cells must share to be compared."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def filler(texts: Sequence[Text]) -> str:
@@ -71,25 +90,35 @@ def _topics() -> tuple[Text, ...]:
 
 
 def _read(path: Path) -> list[Text]:
+    if not path.is_file():  # a pipe would wait for its writer, and give its text only once
+        raise UserError(f"{str(path)!r} is not a file; save the text in one")
     try:
-        content = path.read_text(encoding="utf-8")
+        content = read_whole(path, "text").decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{str(path)!r} is not UTF-8 text: {error}") from None
-    except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    if not content.strip():
+        raise UserError(f"{str(path)!r} is empty")
     if path.suffix != ".jsonl":
-        if not content.strip():
-            raise UserError(f"{str(path)!r} is empty")
         return [Text(path.stem, content)]
-    texts = []
-    for number, line in enumerate(content.splitlines(), start=1):
-        if line.strip():
-            try:
-                record = json.loads(line)
-                texts.append(Text(f"{path.stem}:{number}", str(record["text"])))
-            except (ValueError, KeyError, TypeError):
-                raise UserError(f'{str(path)!r}, line {number}, must be a JSON object with a "text"') from None
-    return texts
+    # `splitlines` would also split at U+2028 and the like, which JSON allows inside a string.
+    lines = enumerate(content.split("\n"), start=1)
+    return [Text(f"{path.stem}:{number}", _text_of(line, path, number)) for number, line in lines if line.strip()]
+
+
+def _text_of(line: str, path: Path, number: int) -> str:
+    """The text in a line of JSONL. UserError, which names the line, where it holds none."""
+    place = f"{str(path)!r}, line {number},"
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        raise UserError(f'{place} must be a JSON object with a "text"') from None
+    if not isinstance(text, str):
+        raise UserError(f'{place} must have a string as its "text"; got {json.dumps(text)[:40]}')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{place} holds half of a character, which is not valid text: {error.reason}") from None
+    return text
 
 
 SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|\n\s*\n")

@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ssmax_eval.errors import UserError
+
+FULL = ("No space left", "file write failed", "failed writing file", "unexpected pos", "File too large")
+"""What torch and safetensors say when a disk is full."""
 
 
 def cache_folder() -> Path:
@@ -19,14 +23,53 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Turn the system's refusal to write `path` into a UserError."""
     try:
         yield
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"cannot write {str(path)!r}: a folder of this path is a file") from None
+    except shutil.Error as error:  # a folder's copy, with a reason for each file
+        reason = str(error.args[0][0][-1]) if error.args and error.args[0] else "copying failed"
+        raise UserError(f"cannot write {str(path)!r}: {reason}") from None
     except OSError as error:
-        raise UserError(f"cannot write {str(path)!r}: {error.strerror}") from None
+        raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
+
+
+@contextmanager
+def full_disk_in_words(path: Path) -> Iterator[None]:
+    """Turn a library's refusal to save below `path` into a UserError: the system's, or its own kind of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, TimeoutError):  # a lock that another process holds
+            raise
+        raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
+    except Exception as error:  # torch and safetensors have classes of their own
+        if not any(words in str(error) for words in FULL):
+            raise
+        raise UserError(f"cannot write {str(path)!r}: {' '.join(str(error).split())[:200]}") from None
+
+
+def read_whole(path: Path, what: str = "") -> bytes:
+    """Return what a file holds. UserError, which says `what` the file is, where it cannot be read.
+
+    A pipe, a device or a socket is refused before it is opened: reading one could wait, or go on, forever.
+    """
+    name = f"{what} {str(path)!r}".lstrip()
+    try:
+        refuse_special(path, what)
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise UserError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def refuse_special(path: Path, what: str = "") -> None:
+    """Raise UserError for a pipe, a device or a socket; OSError where there is nothing."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        name = f"{what} {str(path)!r}".lstrip()
+        raise UserError(f"cannot read {name}: it is a pipe, a device or a socket; give a file")
 
 
 def write_whole(path: Path, content: bytes | str) -> Path:
@@ -35,8 +78,8 @@ def write_whole(path: Path, content: bytes | str) -> Path:
     The folder is made where it is missing. A reader sees the old content or the new, never a part. UserError where
     the file cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    with _writing(path):
+    with writing(path):
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with unfinished.open("wb") as file:
@@ -55,14 +98,15 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     An error in the block leaves no folder. UserError where `target` holds something already, or cannot be written.
     """
-    with _writing(target):
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".unfinished", dir=target.parent))
     try:
         draft = scratch / target.name
-        draft.mkdir()
+        with writing(target):
+            draft.mkdir()
         yield draft
-        with _writing(target):
+        with writing(target):
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise UserError(f"{str(target)!r} holds something already; give a new folder")
             draft.replace(target)
@@ -72,7 +116,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 def append_line(path: Path, line: str) -> None:
     """Add a line to a file; it is on the disk when this returns. UserError where it cannot be written."""
-    with _writing(path), path.open("ab") as file:
+    with writing(path), path.open("ab") as file:
         file.write(line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -84,6 +128,7 @@ def whole_lines(path: Path) -> list[bytes]:
     A last line that a kill cut short, so that it has no end, is left out. UserError where it cannot be read.
     """
     try:
+        refuse_special(path)
         return path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
@@ -95,7 +140,7 @@ def drop_partial_line(path: Path) -> None:
     """Remove a last line that a kill cut short, so that the next line starts a line of its own."""
     if not path.exists():
         return
-    with _writing(path), path.open("rb+") as file:
+    with writing(path), path.open("rb+") as file:
         content = file.read()
         if not content.endswith(b"\n"):
             file.truncate(content.rfind(b"\n") + 1)

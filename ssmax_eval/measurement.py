@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ssmax_eval.errors import shown
+
 Scalar = float | int | str | bool | None
 
 
@@ -83,10 +85,10 @@ class Measurement:
         if unknown := parts.keys() - {"cell", "seconds", "error", "values", "rows"}:
             raise ValueError(f"unknown entries {sorted(unknown)}")
         seconds, error = parts.get("seconds"), parts.get("error")
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
-            raise ValueError(f"seconds must be a number; got {seconds!r}")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not abs(seconds) < LARGEST:  # nan too
+            raise ValueError(f"seconds must be a number; got {shown(seconds)}")
         if error is not None and not isinstance(error, str):
-            raise ValueError(f"error must be a text; got {error!r}")
+            raise ValueError(f"error must be a text; got {shown(error)}")
         values = _mapping(parts.get("values", {}), "values")
         _check_scalars(values.values(), "values")
         rows = {
@@ -155,7 +157,28 @@ class Quantity:
         values: dict[str, Any] = {
             name: tuple(v) if isinstance(v, list) else v for name, v in record.items() if name in known
         }
-        return cls(**values)
+        return cls(**{"title": str(record["name"]), **values})
+
+    @staticmethod
+    def is_record(record: Any) -> bool:
+        """Whether this is what `to_json` gives, of this or of a newer version."""
+        if not isinstance(record, dict) or "name" not in record:
+            return False
+        texts = (record.get(name, "") for name in ("name", "title", "unit", "better", "pool", "section", "about"))
+        names = [record.get(name, []) for name in ("units", "same", "views", "best")]
+        pairs = [found for name in ("where", "outside") if (found := record.get(name)) is not None]
+        between, digits = record.get("between", [None, None]), record.get("digits", 3)
+        return (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(part, list) and all(isinstance(one, str) for one in part) for part in names + pairs)
+            and all(len(pair) == 2 for pair in pairs)
+            and isinstance(between, list)
+            and len(between) == 2
+            and all(end is None or type(end) in (int, float) for end in between)
+            and type(digits) is int
+            and 0 <= digits <= 20
+            and type(record.get("log", False)) is bool
+        )
 
 
 DIGITS = 6
@@ -175,7 +198,9 @@ def _column_from_json(name: str, column: Any) -> Sequence[Scalar]:
     if isinstance(column, dict):
         ends = column.get("from"), column.get("to")
         if column.keys() != {"from", "to"} or not all(type(end) is int for end in ends):
-            raise ValueError(f"column {name!r} must be a list, or count up between whole numbers; got {column!r}")
+            raise ValueError(f"column {name!r} must be a list, or count up between whole numbers; got {shown(column)}")
+        if not 0 <= column["to"] - column["from"] < LONGEST or abs(column["from"]) >= LARGEST:
+            raise ValueError(f"column {name!r} must count up over at most {LONGEST:,} rows; got {shown(column)}")
         return range(column["from"], column["to"] + 1)
     if not isinstance(column, list):
         raise ValueError(f"column {name!r} must be a list; got {type(column).__name__}")
@@ -196,8 +221,16 @@ def _check_scalars(values: Collection[Any], what: str) -> None:
         raise ValueError(f"{what} must hold numbers, texts and truth values; got {kinds}")
     if float in kinds and not all(math.isfinite(value) for value in values if type(value) is float):
         raise ValueError(f"{what} must hold finite numbers")
+    if int in kinds and not all(abs(value) < LARGEST for value in values if type(value) is int):
+        raise ValueError(f"{what} must hold numbers below 2^63")
+    if str in kinds and any("\ud800" <= letter <= "\udfff" for v in values if type(v) is str for letter in v):
+        raise ValueError(f"{what} must hold whole characters")
 
 
+LARGEST = 2**63
+"""Whole numbers are smaller than this, in either direction, so that a column of them has one type."""
+LONGEST = 10_000_000
+"""Rows of the longest column."""
 COUNTS = {"context_length", "trial", "document"}
 """Coordinates that are whole numbers."""
 
@@ -208,10 +241,12 @@ def _cell(record: Any) -> Cell:
     _check_scalars(coordinates.values(), "the cell")
     for name in COUNTS & coordinates.keys():
         if type(coordinates[name]) is not int:
-            raise ValueError(f"{name} must be a whole number; got {coordinates[name]!r}")
+            raise ValueError(f"{name} must be a whole number; got {shown(coordinates[name])}")
+    if coordinates.get("context_length", 1) < 1:
+        raise ValueError(f"context_length must be 1 or more; got {shown(coordinates['context_length'])}")
     if type(coordinates.get("depth", 0)) not in (int, float):
-        raise ValueError(f"depth must be a number; got {coordinates['depth']!r}")
+        raise ValueError(f"depth must be a number; got {shown(coordinates['depth'])}")
     try:
         return Cell.of(**coordinates)
     except TypeError:
-        raise ValueError(f"these are not the coordinates of a cell: {coordinates}") from None
+        raise ValueError(f"these are not the coordinates of a cell: {shown(coordinates)}") from None

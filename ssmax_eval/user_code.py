@@ -2,8 +2,9 @@
 
 A class is identified by a digest of the file that defines it, of the local modules that this file imports, directly or
 through others, and of the files of its base classes. Local are modules that lie beside the file, in its package, or in
-a folder of `sys.path` that holds no installed packages. Installed packages, modules imported by a computed name, and
-data files that the code reads are not covered.
+a folder of `sys.path` that holds no installed packages. Files of data are covered where the code names them by one
+string, relative to the code's own folder ("table.json"). Not covered are installed packages, and modules and data files
+whose names are computed.
 """
 
 import ast
@@ -12,17 +13,20 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
 
 PACKAGE = "ssmax_eval"
 PREFIX = "ssmax_eval_user_"
 """Begins the names of modules that are loaded from a file, so that they hide no installed module."""
+
+NAME = 200
+"""Characters of the longest string that may name a file."""
 
 _seen: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 """The digest of each class when it was first asked for."""
@@ -35,13 +39,15 @@ def load_class(place: str, base: type, what: str) -> Any:
     messages. UserError where there is no such class, or its code fails.
     """
     module_name, _, class_name = place.rpartition(":")
+    if not module_name.strip("."):
+        raise UserError(f"{what} takes file.py:Class or package.module:Class; given {shown(place)}")
     try:
         is_file = module_name.endswith(".py")
         module = _load_file(Path(module_name)) if is_file else importlib.import_module(module_name)
     except OSError as error:
         raise UserError(f"cannot read {module_name!r} for {what}: {error.strerror or error}") from None
-    except Exception as error:  # whatever the user's code raises
-        raise UserError(f"cannot import {module_name!r} for {what}: {_where(error)}{error}") from None
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        raise UserError(f"cannot import {shown(module_name)} for {what}: {_where(error)}{error}") from None
     cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(
@@ -68,6 +74,7 @@ def digest(cls: type) -> str:
         file = getattr(sys.modules.get(parent.__module__), "__file__", None)
         if file and _top(parent.__module__) not in (PACKAGE, *sys.stdlib_module_names) and not _installed(Path(file)):
             files |= set(local_files(Path(file)))
+    files |= {data for file in files for data in _data_files(file)}
     parts = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     parts += [
         f"{parent.__qualname__} {vars(parent)['version']}"
@@ -98,22 +105,45 @@ def _imported(file: Path) -> Iterator[Path]:
         root = root.parent
     paths = [Path(entry).resolve() for entry in sys.path if entry]
     bases = dict.fromkeys([file.parent, root, *(path for path in paths if not _installed(path))])
-    try:
-        tree = ast.parse(file.read_bytes())
-    except SyntaxError:  # Python says so where the file is run
-        return
-    for node in ast.walk(tree):
+    for node in _nodes(file):
         if isinstance(node, ast.Import):
             names, places = [alias.name for alias in node.names], list(bases)
         elif isinstance(node, ast.ImportFrom):
             module = f"{node.module}." if node.module else ""
             names = [node.module or "", *(f"{module}{alias.name}" for alias in node.names)]
             places = list(bases) if not node.level else [file.parents[node.level - 1]]
+        elif (
+            isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__") and _strings(node.args[:1])
+        ):
+            names, places = _strings(node.args[:1]), list(bases)
         else:
             continue
         for name in names:
             if _top(name) != PACKAGE:
                 yield from _module_files(name, places)
+
+
+def _data_files(file: Path) -> Iterator[Path]:
+    """The files beside a Python file, or in folders there, that one of its strings names."""
+    for text in _strings(_nodes(file)):
+        if 0 < len(text) < NAME and text.isprintable() and (data := file.parent / text).is_file():
+            yield data.resolve()
+
+
+def _nodes(file: Path) -> list[ast.AST]:
+    try:
+        return list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):  # Python says so where the file is run
+        return []
+
+
+def _strings(nodes: Iterable[ast.AST]) -> list[str]:
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def _called(node: ast.Call) -> str:
+    """The last name of what is called."""
+    return str(getattr(node.func, "attr", None) or getattr(node.func, "id", ""))
 
 
 def _module_files(name: str, places: list[Path]) -> Iterator[Path]:
@@ -131,6 +161,8 @@ def _module_files(name: str, places: list[Path]) -> Iterator[Path]:
 def _load_file(path: Path) -> ModuleType:
     """Run a file as a module of its own; the modules beside it can be imported."""
     path = path.expanduser().resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(f"{str(path)!r} is no file")
     path.read_bytes()  # says in its own words that there is no such file
     name = f"{PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -172,7 +204,7 @@ def _file(cls: type) -> str:
     return str(file)
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """The file and line in which the user's code failed, and the kind of error."""
     if isinstance(error, SyntaxError | ModuleNotFoundError):
         return ""

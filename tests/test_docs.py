@@ -117,6 +117,27 @@ def test_the_attention_of_contributing_keeps_the_contract(tmp_path: Path) -> Non
     assert checked.stdout.count("ok ") >= 6
 
 
+def test_the_attention_of_its_page_is_trained(tmp_path: Path) -> None:
+    path = tmp_path / "my_attention.py"
+    path.write_text(example(ROOT / "docs" / "your_own_attention.md", "my_attention.py"))
+    small = [
+        "layers=1",
+        "heads=2",
+        "width=16",
+        "train_length=128",
+        "steps=2",
+        "warmup=1",
+        "log_every=2",
+        "save_every=2",
+    ]
+    small += ["text_sequences=1", "needle_sequences=1", "table_sequences=0", "needles=1", "questions=1"]
+    command = ["train", "cpu", "--attention", f"{path}:Mine", *(f"--set={setting}" for setting in small)]
+    made = CliRunner().invoke(main, [*command, "-o", str(tmp_path / "out")], catch_exceptions=False)
+    assert made.exit_code == 0, made.output
+    model = ssmax_eval.load(str(tmp_path / "out"), trust_remote_code=True)
+    assert model.attention.parameters()["b"] != ((0.0, 0.0),)
+
+
 def test_the_task_and_the_figure_of_contributing_are_measured_and_drawn(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

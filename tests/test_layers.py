@@ -12,7 +12,7 @@ import ssmax_eval
 ROOT = Path(ssmax_eval.__file__).parent
 LAYERS = [
     {"errors"},
-    {"measurement", "memory", "catalogue", "files", "user_code"},
+    {"measurement", "memory", "catalogue", "files", "limits", "user_code"},
     {"attention", "store", "corpus", "settings"},
     {"report", "checkpoint"},
     {"rewriting"},
@@ -84,7 +84,7 @@ def test_no_file_passes_300_lines(path: Path) -> None:
         "import ssmax_eval",
         "from ssmax_eval.cli.main import main; main(['--help'], standalone_mode=False)",
         "from ssmax_eval.cli.main import main; main(['run', '--help'], standalone_mode=False)",
-        "from ssmax_eval.cli.main import main; main(['list'], standalone_mode=False)",
+        "from ssmax_eval.cli.main import main; main(['list', '--verbose'], standalone_mode=False)",
         "import ssmax_eval; ssmax_eval.read_results; ssmax_eval.write_report",
         "import study",
         "from ssmax_eval import tasks, train; tasks.load; tasks.TASKS.about('niah'); train.recipes()",

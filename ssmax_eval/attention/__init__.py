@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from ssmax_eval.attention.call import Call, Extras, Rows, Visible
     from ssmax_eval.attention.functions import l1_normalised, masked_softmax
     from ssmax_eval.attention.lssa import LSSA, LSSAR
+    from ssmax_eval.attention.parameters import PerHead, row
     from ssmax_eval.attention.parsing import parse
     from ssmax_eval.attention.softmax import Softmax
     from ssmax_eval.attention.ssmax import SSMax
-    from ssmax_eval.attention.wording import describe, notes
+    from ssmax_eval.attention.unrewritten import Unrewritten
+    from ssmax_eval.attention.wording import describe, name_of, notes
 
 _HOMES = {
     "LSSA": "lssa",
@@ -26,16 +28,20 @@ _HOMES = {
     "Attention": "base",
     "Call": "call",
     "Extras": "call",
+    "PerHead": "parameters",
     "Rows": "call",
     "SSMax": "ssmax",
     "Shape": "base",
     "Softmax": "softmax",
+    "Unrewritten": "unrewritten",
     "Visible": "call",
     "describe": "wording",
     "l1_normalised": "functions",
     "masked_softmax": "functions",
+    "name_of": "wording",
     "notes": "wording",
     "parse": "parsing",
+    "row": "parameters",
 }
 
 __all__ = [
@@ -45,16 +51,20 @@ __all__ = [
     "Attention",
     "Call",
     "Extras",
+    "PerHead",
     "Rows",
     "SSMax",
     "Shape",
     "Softmax",
+    "Unrewritten",
     "Visible",
     "describe",
     "l1_normalised",
     "masked_softmax",
+    "name_of",
     "notes",
     "parse",
+    "row",
 ]
 
 

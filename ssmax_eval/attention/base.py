@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -29,17 +29,19 @@ class Shape:
     """What an attention may need to know of a checkpoint to fill in its parameters."""
 
     layers: int
-    """Decoder layers."""
+    """Decoder layers; 0 where the config names none."""
     heads: int
-    """Query heads of a layer."""
+    """Query heads of a layer; 0 where the config names none."""
     train_length: int
-    """Context length, in tokens, that the checkpoint was trained with."""
+    """Context length, in tokens, that the checkpoint was trained with; 0 where the config names none."""
     from_weights: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
     """Attention parameters found in the checkpoint's own weights: name -> [layers][heads], or () where none."""
     full: tuple[int, ...] | None = None
     """Layers with full attention, where the config tells them from those with a window; None: all."""
     from_config: "Attention | None" = None
     """The attention that the checkpoint was trained with, where its config names one."""
+    refusal: str | None = None
+    """Why such a checkpoint cannot be rewritten; None where it can, as far as its config says."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,32 @@ class Attention(ABC):
         return by_definition(self, call)
 
     def resolve(self, shape: Shape) -> "Attention":
-        """Return this attention with the parameters that depend on the checkpoint filled in."""
-        return self
+        """Return this attention with the parameters that depend on the checkpoint filled in.
+
+        Here those are the learned ones that are None: what the checkpoint's weights hold, else their `start`.
+        """
+        if strange := sorted(set(self.learned) - {f.name for f in fields(self)}):
+            raise UserError(f"{type(self).__name__} learns {strange[0]!r}, which is no field of its class")
+        missing = [name for name in self.learned if getattr(self, name) is None]
+        found: dict[str, Any] = {name: shape.from_weights.get(name) or self.start(name, shape) for name in missing}
+        return replace(self, **found) if found else self
+
+    def start(self, name: str, shape: Shape) -> float:
+        """Return what a learned parameter is before it is learned. UserError where the class does not say."""
+        raise UserError(
+            f"{type(self).__name__} has no value for {name!r}; give one, as in {name}=1, or define `start` in the class"
+        )
+
+    def for_shape(self, shape: Shape) -> "Attention":
+        """Resolve this attention for a checkpoint. UserError where that cannot be rewritten."""
+        if shape.refusal is not None:
+            raise UserError(shape.refusal)
+        return self.resolve(shape)
+
+    @property
+    def ignores_scaling(self) -> bool:
+        """Whether the lengths of queries and keys make no difference, so that a factor on them (YaRN) is lost."""
+        return False
 
     def size(self, name: str, shape: Shape) -> int:
         """Return how many numbers a learned parameter is in one layer: one per head."""

@@ -80,6 +80,10 @@ class LSSA(Normalised):
     def power(self) -> float | None:
         return None
 
+    @property
+    def ignores_scaling(self) -> bool:
+        return self.qk_norm
+
     def argument(self, call: Call) -> Argument:
         query, key = call.query, call.key
         q, k = (

@@ -1,6 +1,7 @@
 """How the name of an attention with its parameters is read."""
 
 import importlib.util
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -9,9 +10,12 @@ from ssmax_eval.attention.auto import Auto
 from ssmax_eval.attention.base import Attention
 from ssmax_eval.attention.catalogue import ATTENTIONS
 from ssmax_eval.attention.parameters import PerHead, read_per_head
-from ssmax_eval.errors import UserError, unknown
+from ssmax_eval.attention.unrewritten import NAME, Unrewritten
+from ssmax_eval.errors import UserError, shown, unknown
 from ssmax_eval.user_code import load_class
 
+LARGEST = 1e30
+"""Numbers are smaller than this, so that float32 holds their products."""
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 """What a value of a type must be, in words."""
 
@@ -20,18 +24,29 @@ def parse(spec: str) -> Attention:
     """Return the attention of a specification: `ssmax`, `ssmax:s=0.168`, `lssar:p=3,qk_norm=false`.
 
     A class of the user's own is `package.module:Class` or `path/to/file.py:Class`, with parameters after another
-    colon; `auto` is what the checkpoint was trained with. A parameter per layer and head is the name of a file (JSON
-    or safetensors). Every attention takes `layers`, to rewrite only some of them. UserError for anything else.
+    colon. `auto` is what the checkpoint was trained with; `none` leaves the model as it is. A parameter per layer and
+    head is the name of a file (JSON or safetensors). Every attention takes `layers`, to rewrite only some of them.
+    UserError for anything else.
     """
     name, _, rest = spec.partition(":")
     if spec == "auto":
         return Auto()
+    if spec == NAME:
+        return Unrewritten()
     if name in ATTENTIONS:
         return _build(name, ATTENTIONS[name], rest)
     class_name, _, settings = rest.partition(":")
-    if not class_name.isidentifier() or ("." not in name and not importlib.util.find_spec(name)):
+    if not class_name.isidentifier() or ("." not in name and not _is_module(name)):
         raise unknown("attention", name, ATTENTIONS)
     return _build(spec, load_class(f"{name}:{class_name}", Attention, "--attention"), settings)
+
+
+def _is_module(name: str) -> bool:
+    """Whether there is a module of this name to be imported."""
+    try:
+        return bool(name) and importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # __main__ has no spec
+        return name in sys.modules
 
 
 def _build(name: str, cls: type[Attention], settings: str) -> Attention:
@@ -61,9 +76,12 @@ def _value(name: str, key: str, text: str, hint: Any) -> Any:
     for kind in (int, float):
         if kind in kinds:
             try:
-                return kind(text)
+                value = kind(text)
             except ValueError:
                 continue
+            if not abs(value) < LARGEST:  # nan too
+                raise UserError(f"parameter {key!r} of attention {name!r} must be below 1e30; got {shown(text)}")
+            return value
     if str in kinds:
         return text
     expected = [words for kind, words in WORDS.items() if kind in kinds]

@@ -11,6 +11,7 @@ from ssmax_eval.attention.base import Attention
 from ssmax_eval.attention.call import Call, Rows, at_least_one
 from ssmax_eval.attention.functions import masked_softmax
 from ssmax_eval.attention.kernels import chunk
+from ssmax_eval.errors import UserError
 
 
 def scaled_query(attention: "ScaledSoftmax", call: Call) -> Tensor | None:
@@ -19,7 +20,7 @@ def scaled_query(attention: "ScaledSoftmax", call: Call) -> Tensor | None:
         return None
     query, key, value, visible = call.query, call.key, call.value, call.visible
     n = visible.counts(query.device)
-    c = attention.factor(at_least_one(n, query), call.layer)
+    c = attention.factor_of(at_least_one(n, query), call.layer, query.shape[1])
     if c is not None:
         query = (c * query).to(query.dtype)
     mask = visible.mask
@@ -51,8 +52,18 @@ class ScaledSoftmax(Attention):
         Heads, where they differ, are axis 1 of the result.
         """
 
+    def factor_of(self, n: Tensor, layer: int, heads: int) -> Tensor | None:
+        """Return `factor` for a layer of `heads` heads. UserError where the parameters are for another number."""
+        c = self.factor(n, layer)
+        if c is not None and c.ndim == 4 and c.shape[1] not in (1, n.shape[1], heads):
+            raise UserError(
+                f"layer {layer} has {heads} heads, but the parameters of {type(self).__name__} are for {c.shape[1]}; "
+                "a model whose layers differ in heads takes one number for all of them, as in ssmax:s=0.1"
+            )
+        return c
+
     def weights(self, rows: Rows) -> Tensor:
-        c = self.factor(rows.n, rows.layer)
+        c = self.factor_of(rows.n, rows.layer, rows.query.shape[1])
         if c is None:
             return masked_softmax(rows.scores, rows.visible, rows.sink)
         return masked_softmax(c * rows.scores, rows.visible, None if rows.sink is None else c * rows.sink)

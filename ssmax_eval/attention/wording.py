@@ -7,6 +7,12 @@ from torch import Tensor
 
 from ssmax_eval.attention.base import Attention
 from ssmax_eval.attention.catalogue import ATTENTIONS
+from ssmax_eval.attention.unrewritten import NAME, Unrewritten
+
+
+def name_of(cls: type[Attention]) -> str | None:
+    """Return what an attention of this package is called; None for a class of the user's own."""
+    return NAME if cls is Unrewritten else ATTENTIONS.name_of(cls)
 
 
 def describe(attention: Attention) -> str:
@@ -15,7 +21,7 @@ def describe(attention: Attention) -> str:
     A parameter is left out where it is None or its default; a field may name another such value in its metadata,
     as `hidden`. A table of values is shown as `s=table`; `notes` says more of it.
     """
-    name = ATTENTIONS.name_of(type(attention)) or type(attention).__name__
+    name = name_of(type(attention)) or type(attention).__name__
     shown = []
     for f in fields(attention):
         value = getattr(attention, f.name)

@@ -1,24 +1,33 @@
 """A checkpoint: where it is, what identifies it, and how it becomes a model in memory."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from accelerate import init_empty_weights
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+)
 
 from ssmax_eval.attention import Shape
-from ssmax_eval.checkpoint.complete import refuse_incomplete, refuse_missing_shards
-from ssmax_eval.checkpoint.fingerprint import file_digest, folder_digest
+from ssmax_eval.checkpoint.complete import refuse_incomplete
+from ssmax_eval.checkpoint.config import from_config, own_parameters
+from ssmax_eval.checkpoint.fingerprint import code_digest, file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
 from ssmax_eval.checkpoint.places import first_line, folder_from_hub, gguf_file, local_folder
 from ssmax_eval.checkpoint.rope import label as rope_label
-from ssmax_eval.checkpoint.rope import override
+from ssmax_eval.checkpoint.rope import override, refuse_without_effect
 from ssmax_eval.checkpoint.shape import shape_of
-from ssmax_eval.checkpoint.weights import from_weights
-from ssmax_eval.errors import UserError
+from ssmax_eval.checkpoint.weights import from_weights, read_json, weight_files
+from ssmax_eval.errors import UserError, shown
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +37,10 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+
+TOKENIZERS = {"tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model"}
+"""Files that say that a checkpoint has a tokenizer."""
 
 
 class DeviceAndDtype(NamedTuple):
@@ -94,41 +107,83 @@ class Checkpoint:
     @cached_property
     def config(self) -> Any:
         """The transformers config, with the RoPE override applied."""
+        config = self._plain_config()
+        override(config, self.rope_theta_scale, self.rope)
+        if not self.trust_remote_code and self._brings_code:
+            log.warning("%s brings Python code of its own, which does not run; --trust-remote-code runs it", self.label)
+        return config
+
+    def _plain_config(self) -> Any:
+        """Read the config as it lies in the folder."""
         folder = self.folder
         try:
-            config = AutoConfig.from_pretrained(
+            return AutoConfig.from_pretrained(
                 folder,
                 trust_remote_code=self.trust_remote_code,
                 attn_implementation=None,  # a folder made by `convert` names ours, which is not registered here
             )
         except Exception as error:  # transformers and its validation raise many kinds for a broken config
             raise UserError(f"the config of {self.name!r} cannot be read: {' '.join(str(error).split())}") from None
-        override(config, self.rope_theta_scale, self.rope)
-        return config
+
+    @cached_property
+    def _brings_code(self) -> bool:
+        """Whether the checkpoint names Python code for its config, model or tokenizer."""
+        return any(read_json(self.folder / name).get("auto_map") for name in ("config.json", "tokenizer_config.json"))
+
+    @property
+    def _runs_code(self) -> bool:
+        """Whether code of the checkpoint's own decides the numbers."""
+        return self.trust_remote_code and (self._brings_code or any(self.folder.glob("custom_generate/*.py")))
 
     @cached_property
     def shape(self) -> Shape:
         """Layers, heads, training length, and the attention parameters in its config and weights."""
+        if type(self.config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(self.config, "auto_map", None):
+            raise UserError(
+                f"{self.name!r} is a {self.config.model_type!r} checkpoint, which is no causal language model; "
+                "only those can be run here"
+            )
         plain = shape_of(self.config, self.train_length)
-        found = from_weights(self.folder, plain.layers, plain.heads, plain.full)
-        return shape_of(self.config, self.train_length, found)
+        own = own_parameters(self.config)
+        found = from_weights(self.folder, plain.layers, plain.heads, plain.full, own)
+        attention = from_config(self.config, self.folder, trust_remote_code=self.trust_remote_code)
+        return replace(plain, from_weights=found, from_config=attention)
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The tokenizer, or None when the checkpoint has none."""
+        """The tokenizer, or None when the checkpoint has none. UserError when it has one that is broken."""
+        files = sorted(file.name for file in self.folder.iterdir() if file.name in TOKENIZERS)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=self.trust_remote_code)
-        except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
-            log.debug("no tokenizer: %s", error)
-            return None
-        return tokenizer if len(tokenizer) else None
+            size = len(tokenizer)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # many kinds for a broken file, and the panics of Rust
+            if not files:
+                log.debug("no tokenizer: %s", error)
+                return None
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise UserError(f"the tokenizer of {self.name!r} ({', '.join(files)}) cannot be loaded: {reason}") from None
+        if files and not size:
+            raise UserError(f"the tokenizer of {self.name!r} ({', '.join(files)}) has no tokens")
+        return tokenizer if size else None
+
+    @cached_property
+    def end_tokens(self) -> list[int]:
+        """The tokens that end a text when the model writes: of generation_config.json, else of the config."""
+        try:
+            generation = GenerationConfig.from_pretrained(self.folder)
+        except OSError:  # there is none
+            generation = GenerationConfig.from_model_config(self.config)
+        ends = generation.eos_token_id
+        return [] if ends is None else sorted({ends} if isinstance(ends, int) else set(ends))
 
     @cached_property
     def device_and_dtype(self) -> "DeviceAndDtype":
         """What `load` will use."""
         device = _device(self.device)
         if self.dtype not in (*DTYPES, "auto"):
-            raise UserError(f"unknown dtype {self.dtype!r}; known: auto, {', '.join(DTYPES)}")
+            raise UserError(f"unknown dtype {shown(self.dtype)}; known: auto, {', '.join(DTYPES)}")
         saved = getattr(self.config.get_text_config(decoder=True), "dtype", None) or torch.float32
         automatic = torch.float32 if device.type == "cpu" else saved
         return DeviceAndDtype(device, DTYPES.get(self.dtype, automatic))
@@ -140,26 +195,28 @@ class Checkpoint:
             "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
             **({"rope": self.rope} if self.rope else {}),
-            "train_length": self.shape.train_length,
+            **({"trust_remote_code": True, "code": code_digest(self.folder)} if self._runs_code else {}),
+            "train_length": self.shape.train_length or None,
         }
 
     def load(self) -> PreTrainedModel:
         """Return the transformers model, in evaluation mode, with its own attention. UserError when it is broken."""
         device, dtype = self.device_and_dtype
-        if not self.allow_pickle and not list(self.folder.glob("*.safetensors")):
+        if not self.allow_pickle and not weight_files(self.folder):
             pickles = any(self.folder.glob("*.bin"))
             raise UserError(
                 f"{self.name!r} has its weights as pickle only, which can run any code; --allow-pickle loads it anyway"
                 if pickles
-                else f"{self.name!r} holds no weights (*.safetensors)"
+                else f"{self.name!r} holds no weights (model.safetensors, or shards and their index)"
             )
-        refuse_missing_shards(self.folder)
+        quantised = getattr(self.config, "quantization_config", None) is not None
+        device_map = self.device_map or ({"": device} if quantised else None)  # such weights cannot be moved later
         try:
             hf, info = AutoModelForCausalLM.from_pretrained(
                 self.folder,
                 config=self.config,
                 dtype=dtype,
-                device_map=self.device_map,
+                device_map=device_map,
                 trust_remote_code=self.trust_remote_code,
                 use_safetensors=None if self.allow_pickle else True,
                 output_loading_info=True,
@@ -169,13 +226,17 @@ class Checkpoint:
             raise
         except Exception as error:  # transformers and safetensors raise many kinds for a broken checkpoint
             raise UserError(f"the weights of {self.name!r} cannot be loaded: {first_line(error)}") from None
-        refuse_incomplete(self.name, info, self.shape)
+        refuse_incomplete(self.name, self.folder, info, self.config, self.shape)
+        if self.rope_label:
+            with init_empty_weights():
+                plain = AutoModelForCausalLM.from_config(self._plain_config(), trust_remote_code=self.trust_remote_code)
+            refuse_without_effect(hf, plain, self.rope_label)
         vocabulary = hf.get_input_embeddings().num_embeddings
         if self.tokenizer is not None and len(self.tokenizer) > vocabulary:
             raise UserError(
                 f"the tokenizer of {self.name!r} has {len(self.tokenizer)} tokens, its model only {vocabulary}"
             )
-        return (hf if self.device_map else hf.to(device)).eval()
+        return (hf if device_map else hf.to(device)).eval()
 
 
 def _device(name: str) -> torch.device:
@@ -183,7 +244,7 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"no such device {name!r} on this machine: {first_line(error)}") from None
+        raise UserError(f"no such device {shown(name)} on this machine: {first_line(error)}") from None
     return device

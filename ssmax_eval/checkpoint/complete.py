@@ -1,28 +1,36 @@
 """Is everything there that a checkpoint needs, and is nothing left over that would change its numbers?"""
 
-import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ssmax_eval.attention import Shape
-from ssmax_eval.checkpoint.weights import parameter_of, unknown_parameters
+from ssmax_eval.checkpoint.weights import parameter_of, weight_files
 from ssmax_eval.errors import UserError
 
+HARMLESS = re.compile(
+    r"inv_freq$|(cos|sin)_cached$|position_ids$|relative_position_index$|_float_tensor$"  # tables made anew
+    r"|masked_bias$"
+    r"|vision|visual|audio|image|video|speech|multi_modal_projector|mm_projector|connector\."  # other modalities
+    r"|talker|token2wav|code2wav"
+    r"|(^|\.)mtp|nextn"  # predict tokens further ahead
+    r"|(^|\.)(pooler|classifier|score|qa_outputs|v_head|value_head|seq_relationship)\."  # heads of other tasks
+)
+"""In the names of weights that a language model can do without."""
+AHEAD = re.compile(r"\.(eh_proj|enorm|hnorm|shared_head)\.")
+"""In the names of weights of a layer past the last that predicts tokens further ahead."""
+AHEAD_COUNTS = ("num_nextn_predict_layers", "num_mtp_layers", "num_mtp_modules", "mtp_num_hidden_layers")
+"""How a config calls the number of such layers."""
+NAMED = 3
+"""Weights that a message names."""
 
-def refuse_missing_shards(folder: Path) -> None:
-    """Raise UserError when a file that the index of shards names is not there."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{str(index)!r} is no index of shards: {error}") from None
-        if missing := sorted(shard for shard in shards if not (folder / shard).exists()):
-            raise UserError(f"{str(folder)!r} lacks {len(missing)} of its {len(shards)} shards: {', '.join(missing)}")
 
+def refuse_incomplete(name: str, folder: Path, info: dict[str, Any], config: Any, shape: Shape) -> None:
+    """Raise UserError when `info`, which transformers gives on loading, tells of missing, wrong or unused weights.
 
-def refuse_incomplete(name: str, info: dict[str, Any], shape: Shape) -> None:
-    """Raise UserError when `info`, which transformers gives on loading, tells of missing, wrong or unknown weights."""
+    `name` is for messages; `config` is the transformers config.
+    """
     for key, there, wanted in sorted(info.get("mismatched_keys", ()), key=str):
         raise UserError(
             f"{name!r} has weights of the wrong shape, among them {key!r}: {tuple(there)} where {tuple(wanted)} fits"
@@ -30,10 +38,49 @@ def refuse_incomplete(name: str, info: dict[str, Any], shape: Shape) -> None:
     if missing := sorted(info.get("missing_keys", ())):
         raise UserError(f"{name!r} lacks {len(missing)} of its weights, among them {missing[0]!r}")
     unused = info.get("unexpected_keys", ())
-    if (lost := sorted(filter(parameter_of, unused))) and not shape.from_weights:
+    if (lost := sorted(key for key in unused if parameter_of(key, shape.from_weights))) and not shape.from_weights:
         raise UserError(f"{name!r} holds {lost[0]!r} in a pickle, where it is not read; save it as safetensors")
-    if strange := unknown_parameters(unused, shape.layers):
+    if strange := unused_weights(unused, folder, config, shape):
+        others = f" and {len(strange) - NAMED} more" if len(strange) > NAMED else ""
         raise UserError(
-            f"{name!r} holds an attention parameter that is not known here: {strange[0]!r}; "
-            "ignoring it would give wrong numbers"
+            f"{name!r} holds weights that its model has no place for: {', '.join(map(repr, strange[:NAMED]))}{others}; "
+            "leaving them out would give wrong numbers"
         )
+
+
+def unused_weights(keys: Iterable[str], folder: Path, config: Any, shape: Shape) -> list[str]:
+    """Return those of the weights that transformers did not use which may change the numbers of a language model.
+
+    Left out are our attention parameters, tables that are made anew, other modalities, heads of other tasks, layers
+    that predict tokens further ahead, biases of zeros and masks that were saved with the weights.
+    """
+    text = config.get_text_config(decoder=True)
+    ahead = max(int(getattr(text, name, None) or 0) for name in AHEAD_COUNTS)
+    left = sorted(key for key in keys if parameter_of(key, shape.from_weights) is None and not HARMLESS.search(key))
+    beyond = {key: number for key in left if (number := _layer(key)) is not None and number >= shape.layers}
+    known = {number for key, number in beyond.items() if AHEAD.search(key)} | set(
+        range(shape.layers, shape.layers + ahead)
+    )
+    left = [key for key in left if beyond.get(key) not in known]
+    idle = _without_effect(folder, left)
+    return [key for key in left if key not in idle]
+
+
+def _layer(key: str) -> int | None:
+    number = re.search(r"\.(\d+)\.", key)
+    return None if number is None else int(number[1])
+
+
+def _without_effect(folder: Path, keys: Iterable[str]) -> set[str]:
+    """Biases of zeros, which add nothing, and causal masks [1, 1, n, n] that older models save as a "bias"."""
+    from safetensors import safe_open
+
+    biases, found = {key for key in keys if key.endswith("bias")}, set()
+    for path in weight_files(folder) if biases else []:
+        with safe_open(path, "pt") as file:
+            for key in biases & set(file.keys()):
+                shape = file.get_slice(key).get_shape()
+                mask = len(shape) == 4 and list(shape[:2]) == [1, 1] and shape[2] == shape[3]
+                if mask or not file.get_tensor(key).any():
+                    found.add(key)
+    return found

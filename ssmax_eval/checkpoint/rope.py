@@ -1,15 +1,24 @@
 """Rotary position embedding, changed when a checkpoint is loaded."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from ssmax_eval.errors import UserError, unknown
+import torch
+from torch import Tensor, nn
 
+from ssmax_eval.errors import UserError, shown, unknown
+
+LARGEST = 1e9
+"""Largest factor on the base, and largest setting of a scaling."""
 KINDS = {
     "linear": {"factor"},
     "dynamic": {"factor"},
     "yarn": {"factor", "attention_factor", "beta_fast", "beta_slow"},
 }
 """Kinds of scaling, and their settings."""
+DEPENDENT = {"dynamic": "dynamic NTK", "longrope": "LongRoPE"}
+"""Part of the name of a kind of scaling whose angles depend on the length of the whole text -> what it is called."""
+PROBE = 32
+"""Tokens that run to see whether a change of RoPE changes anything."""
 
 
 def override(config: Any, theta_scale: float, scaling: str | None) -> None:
@@ -20,6 +29,8 @@ def override(config: Any, theta_scale: float, scaling: str | None) -> None:
     """
     if theta_scale == 1.0 and scaling is None:
         return
+    if not 0 < theta_scale <= LARGEST:  # nan too
+        raise UserError(f"the factor on the RoPE base must be above 0 and at most {LARGEST:g}; got {theta_scale}")
     text = config.get_text_config(decoder=True)
     rope = getattr(text, "rope_parameters", None) or {}
     tables = {"": rope} if "rope_theta" in rope else {
@@ -44,21 +55,103 @@ def override(config: Any, theta_scale: float, scaling: str | None) -> None:
             table["original_max_position_embeddings"] = text.max_position_embeddings
 
 
+class Table(NamedTuple):
+    """What one rotary module turns its tokens by."""
+
+    frequencies: dict[str, Tensor]
+    """Its buffers of inverse frequencies, by name: one, or one for each kind of layer."""
+    scaling: dict[str, Any]
+    """Its factors on cosines and sines, by name."""
+    kind: Any
+    """Its kind of scaling: one, or one for each kind of layer."""
+
+
+def tables_of(hf: nn.Module) -> dict[str, Table]:
+    """Return the table of every rotary module in a model, by the module's name."""
+    tables = {}
+    for name, module in hf.named_modules():
+        frequencies = {key: x for key, x in module.named_buffers(recurse=False) if key.endswith("inv_freq")}
+        if frequencies:
+            scaling = {key: value for key, value in vars(module).items() if key.endswith("attention_scaling")}
+            tables[name] = Table(frequencies, scaling, getattr(module, "rope_type", None))
+    return tables
+
+
+def attention_factor(hf: nn.Module) -> float:
+    """Return the factor on cosines and sines that YaRN and LongRoPE put there, the one furthest from 1."""
+    values = (value for table in tables_of(hf).values() for value in table.scaling.values())
+    return max((float(x) for x in values if x is not None), key=lambda x: abs(x - 1), default=1.0)
+
+
+@torch.inference_mode()
+def refuse_without_effect(hf: Any, plain: nn.Module, label: str) -> None:
+    """Raise UserError when an override of RoPE, named by `label`, changes nothing in a model.
+
+    `plain` is the same architecture from the config without the override; its weights may be on the meta device.
+    A few tokens run with the model's own tables and with those of `plain`. Only dynamic scaling changes no logit of
+    so few.
+    """
+    mine, before = tables_of(hf), tables_of(plain)
+    both = [name for name in mine if name in before]
+    if any(mine[name].kind != before[name].kind and "dynamic" in str(mine[name].kind) for name in both):
+        return
+    embedding = hf.get_input_embeddings()
+    ids = (torch.arange(PROBE)[None] % embedding.num_embeddings).to(embedding.weight.device)
+    changed = hf(input_ids=ids, use_cache=False).logits
+    for name in both:
+        _put(hf.get_submodule(name), before[name])
+    try:
+        unchanged = hf(input_ids=ids, use_cache=False).logits
+    finally:
+        for name in both:
+            _put(hf.get_submodule(name), mine[name])
+    if torch.equal(changed, unchanged):
+        raise UserError(
+            f"RoPE {label} changes nothing in a {type(hf).__name__}: it has no RoPE, or takes it from other settings; "
+            "leave out the RoPE options"
+        )
+
+
+def _put(module: nn.Module, table: Table) -> None:
+    """Make a rotary module turn by a table."""
+    for name, frequencies in table.frequencies.items():
+        there = module.get_buffer(name)
+        module.register_buffer(name, frequencies.to(there.device, there.dtype), persistent=False)
+    for name, value in table.scaling.items():
+        setattr(module, name, value)
+
+
 def refuse_length_dependence(config: Any, length: int) -> None:
-    """Raise UserError where the angles of a token depend on tokens that come after it, as with dynamic NTK."""
+    """Raise UserError where the angles of a token depend on tokens that come after it: dynamic NTK and LongRoPE.
+
+    Then one pass over a long text does not give the losses of the shorter texts that it begins with.
+    """
     text = config.get_text_config(decoder=True)
-    for table in (t for t in _tables(text) if t.get("rope_type") == "dynamic"):
-        if length > (table.get("original_max_position_embeddings") or text.max_position_embeddings):
+    for table in _tables(text):
+        name = _dependence(table)
+        if name is not None and length > (limit := _original_length(text, table)):
+            other = "" if name == "LongRoPE" else "; or scale by yarn or linear instead"
             raise UserError(
-                "dynamic NTK turns every token by an angle that depends on the length of the whole text, so one pass "
-                "gives no loss by position beyond the training length; scale by yarn or linear instead"
+                f"{name} turns every token by an angle that depends on the length of the whole text, so one pass gives "
+                f"no loss by position beyond {limit} tokens; given {length}, try --max-length {limit}{other}"
             )
+
+
+def _original_length(text: Any, table: dict[str, Any]) -> int:
+    """Return the tokens up to which a table does not depend on the length of the text."""
+    own = table.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
+    return int(own or text.max_position_embeddings)
 
 
 def length_dependent(config: Any) -> bool:
     """Whether the angles of any layer depend on the length of the whole text (dynamic NTK and LongRoPE)."""
-    kinds = [str(table.get("rope_type")) for table in _tables(config.get_text_config(decoder=True))]
-    return any("dynamic" in kind or kind == "longrope" for kind in kinds)
+    return any(_dependence(table) for table in _tables(config.get_text_config(decoder=True)))
+
+
+def _dependence(table: dict[str, Any]) -> str | None:
+    """Return the name of a table's scaling where that depends on the length of the whole text, else None."""
+    kind = str(table.get("rope_type"))
+    return next((name for part, name in DEPENDENT.items() if part in kind), None)
 
 
 def _tables(text: Any) -> list[dict[str, Any]]:
@@ -92,7 +185,9 @@ def _parsed(scaling: str) -> tuple[str, dict[str, float]]:
         try:
             settings[key] = float(text)
         except ValueError:
-            raise UserError(f"{key!r} of RoPE scaling {kind!r} must be a number; got {text!r}") from None
+            raise UserError(f"{key!r} of RoPE scaling {kind!r} must be a number; got {shown(text)}") from None
+        if not 0 <= settings[key] <= LARGEST:
+            raise UserError(f"{key!r} of RoPE scaling {kind!r} must be 0 to {LARGEST:g}; got {shown(text)}")
     if settings.get("factor", 0.0) < 1.0:
         raise UserError(f"RoPE scaling {kind!r} needs a factor of 1 or more, as in {kind}:factor=4")
     return kind, settings

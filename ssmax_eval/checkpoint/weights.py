@@ -4,8 +4,9 @@ transformers drops keys it does not know with one line in its log; a learned s t
 wrong. So the safetensors are read here.
 """
 
+import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,53 +21,80 @@ NAMES = {
     "ssmax_p": "p",
 }
 """Last part of a key in the file (its ".weight" aside) -> our parameter."""
+INDEX = "model.safetensors.index.json"
+"""Says which weight lies in which shard."""
 TABLES = ("p",)
 """Parameters that are a table of any length for a layer, instead of a number for each head."""
-
-ATTENTION = re.compile(r"attn|attention|softmax|ssmax")
-"""In the name of anything that has to do with attention."""
-HARMLESS = re.compile(r"inv_freq$|masked_bias$|vision|visual|audio")
 
 PerLayer = tuple[tuple[float, ...], ...]
 
 
-def parameter_of(key: str) -> str | None:
-    """Return the attention parameter that a key of the file holds ("s", "b" or "p"), or None."""
-    return NAMES.get(key.removesuffix(".weight").rsplit(".", 1)[-1])
+def parameter_of(key: str, own: Collection[str] = ()) -> str | None:
+    """Return the attention parameter that a key of the file holds ("s", "b", "p"), or None.
 
-
-def unknown_parameters(keys: Iterable[str], layers: int) -> list[str]:
-    """Return the keys that look like an attention parameter we do not know, among those that transformers did not use.
-
-    Left out are layers past the last (they predict further ahead), other modalities and rotary tables.
+    `own` are the parameters of a user's own attention, which the config names: `ssmax_NAME` holds NAME.
     """
-    suspicious = []
-    for key in sorted(keys):
-        number = re.search(r"\.(\d+)\.", key)
-        beyond = number is not None and int(number[1]) >= layers
-        if parameter_of(key) is None and not beyond and not HARMLESS.search(key) and ATTENTION.search(key):
-            suspicious.append(key)
-    return suspicious
+    last = key.removesuffix(".weight").rsplit(".", 1)[-1]
+    name = last.removeprefix("ssmax_")
+    return name if name != last and name in own else NAMES.get(last)
 
 
-def from_weights(folder: Path, layers: int, heads: int, full: Collection[int] | None = None) -> Mapping[str, PerLayer]:
-    """Return the attention parameters in the safetensors of `folder`, each as [layers][heads], or a table a layer.
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors that transformers loads from a folder: the file that its config names, model.safetensors,
+    or the shards of the index; none where it holds its weights in another form.
+
+    UserError for an index that cannot be read, or whose shards are not all there.
+    """
+    named = read_json(folder / "config.json").get("transformers_weights")
+    for name in [named] if named else ["model.safetensors", INDEX]:
+        if (path := folder / str(name)).is_file():
+            return _shards(path) if path.suffix == ".json" else [path]
+    return []
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index of shards names."""
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [shard for shard in shards if not (index.parent / shard).exists()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{str(index)!r} is no index of shards: {error}") from None
+    if missing:
+        raise UserError(f"{str(index.parent)!r} lacks {len(missing)} of its {len(shards)} shards: {', '.join(missing)}")
+    return [index.parent / shard for shard in shards]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds; nothing where it is not there or not readable, which transformers says better."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def from_weights(
+    folder: Path, layers: int, heads: int, full: Collection[int] | None = None, own: Collection[str] = ()
+) -> Mapping[str, PerLayer]:
+    """Return the attention parameters in the safetensors that transformers loads from `folder`, each as
+    [layers][heads], or a table a layer.
 
     A scalar stands for every head of its layer. A key without a layer number stands for every layer, or holds all of
     them ([layers, heads]). Where only the layers in `full` have one, the others get (). UserError when another
-    layer is missing, or a shape fits none of these.
+    layer is missing, or a shape fits none of these. Parameters in `own` (see `parameter_of`) have any length.
     """
     from safetensors import SafetensorError, safe_open
 
     found: dict[str, dict[int | None, Sequence[float]]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         try:
             with safe_open(path, "pt") as file:
                 for key in file.keys():  # noqa: SIM118 (not a mapping)
-                    if (name := parameter_of(key)) is not None:
+                    if (name := parameter_of(key, own)) is not None:
                         number = re.search(r"\.(\d+)\.", key)
                         layer, tensor = None if number is None else int(number[1]), file.get_tensor(key)
-                        rows = {layer: tensor.tolist()} if name in TABLES else _rows(tensor, layer, layers, heads)
+                        table = name in TABLES or name in own
+                        rows = {layer: tensor.flatten().tolist()} if table else _rows(tensor, layer, layers, heads)
                         if rows is None:
                             shape = tuple(file.get_slice(key).get_shape())
                             raise UserError(

@@ -7,36 +7,44 @@ from typing import Any
 import click
 
 from ssmax_eval.cli import options
+from ssmax_eval.cli.machine import json_option, print_json
 from ssmax_eval.cli.options import checkpoint_of
 
 
 @click.command()
 @click.argument("checkpoint")
-@click.option("--attention", "attentions", multiple=True, help="Attention to try; repeatable. Default: all of them.")
+@click.option("--attention", "attentions", multiple=True, help="Attention to try. Repeatable. Default: all of them.")
 @options.checkpoint_options
-def check(checkpoint: str, attentions: tuple[str, ...], **loading: Any) -> None:
+@json_option
+def check(checkpoint: str, attentions: tuple[str, ...], as_json: bool, **loading: Any) -> None:
     """Check, on a few tokens, that the attention of CHECKPOINT can be rewritten.
 
     Give the name of an attention instead, or file.py:Class, to check that it does what every attention must do.
+    The exit status is 2 where something is refused or broken.
 
     \b
     Examples:
       ssmax-eval check smollm2-135m --attention lssar:p=3
       ssmax-eval check my_attention.py:Mine
+      ssmax-eval check smollm2-135m --json
     """
     from ssmax_eval.attention import ATTENTIONS
     from ssmax_eval.run import check as room
 
     name, colon, _ = checkpoint.partition(":")
     if name in ATTENTIONS or (colon and not os.path.exists(checkpoint)):
-        lines = room.contract(checkpoint)
+        findings = room.contract(checkpoint)
     else:
-        lines = room.check(checkpoint_of(checkpoint, loading), attentions)
-    refused = False
-    for line, good in lines:
-        click.echo(line)
-        refused |= not good
-    if refused:
+        findings = room.check(checkpoint_of(checkpoint, loading), attentions)
+    found = []
+    for finding in findings:
+        found.append(finding)
+        if not as_json:
+            click.echo(finding)
+    good = all(finding.good for finding in found)
+    if as_json:
+        print_json({"checked": checkpoint, "good": good, "findings": [finding._asdict() for finding in found]})
+    if not good:
         sys.exit(2)
 
 

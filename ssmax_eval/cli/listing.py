@@ -1,39 +1,89 @@
-"""`ssmax-eval list`: from catalogues and YAML files alone, so that it answers at once."""
+"""`ssmax-eval list`: from catalogues, sources and YAML files alone, so that it answers at once."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from ssmax_eval.cli.machine import json_option, print_json
+from ssmax_eval.cli.table import aligned
+
+if TYPE_CHECKING:
+    from ssmax_eval.cli.task_fields import TaskField
+
 
 @click.command("list")
-def list_() -> None:
+@click.option("--verbose", is_flag=True, help="Show every field of every task too, with its default.")
+@json_option
+def list_(verbose: bool, as_json: bool) -> None:
     """List the checkpoints, attentions, tasks and recipes there are.
 
-    Example:  ssmax-eval list
+    \b
+    Examples:
+      ssmax-eval list
+      ssmax-eval list --verbose
+      ssmax-eval list --json
     """
+    there = _there()
+    if as_json:
+        fields = {kind: [field._asdict() for field in some] for kind, some in there.fields.items()}
+        print_json({**there._asdict(), "fields": fields})
+        return
+    checkpoints = {name: f"from the Python package {one['package']}" for name, one in there.checkpoints.items()}
+    _table("Checkpoints (besides hub ids, folders and .gguf files)", checkpoints)
+    attentions = {name: one["about"] for name, one in there.attentions.items()}
+    _table("Attentions (--attention NAME:parameter=value,...)", attentions)
+    tasks = {name: f"{one['about']}; to {max(one['settings']['lengths'])} tokens" for name, one in there.tasks.items()}
+    _table("Tasks (--task NAME, or a YAML file of your own)", tasks)
+    recipes = {name: _recipe(content) for name, content in there.recipes.items()}
+    _table("Recipes (ssmax-eval train NAME, or a YAML file of your own)", recipes)
+    if verbose:
+        for kind, some in there.fields.items():
+            click.echo(_fields(kind, some) + "\n")
+
+
+class There(NamedTuple):
+    """All that has a name. The names of the entries are those of `--json`."""
+
+    checkpoints: dict[str, dict[str, Any]]
+    attentions: dict[str, dict[str, Any]]
+    tasks: dict[str, dict[str, Any]]
+    """By the name of the YAML file: the kind of task, what it is, and what the file sets."""
+    fields: "dict[str, list[TaskField]]"
+    """By the kind of task."""
+    recipes: dict[str, dict[str, Any]]
+
+
+def _there() -> There:
     from ssmax_eval.attention import ATTENTIONS
     from ssmax_eval.checkpoint import PACKAGED
+    from ssmax_eval.cli.task_fields import task_fields
     from ssmax_eval.settings import from_yaml, shipped
     from ssmax_eval.tasks import TASKS
 
-    def task(content: dict[str, Any]) -> str:
-        return f"{TASKS.about(content['task'])}; to {max(content['lengths'])} tokens"
-
-    def recipe(content: dict[str, Any]) -> str:
-        shape = f"{content['layers']} layers of width {content['width']}"
-        return f"{shape}, {content['train_length']} tokens, {content['steps']} steps"
-
     tasks = {name: from_yaml(path, "task file") for name, path in shipped("tasks", "tasks").items()}
-    recipes = {name: from_yaml(path, "recipe") for name, path in shipped("train", "recipes").items()}
-    _table(
-        "Checkpoints (besides hub ids, folders and .gguf files)",
-        {name: f"from the Python package {package}" for name, (package, _) in PACKAGED.items()},
+    return There(
+        {name: {"package": package, "install": install} for name, (package, install) in PACKAGED.items()},
+        {name: {"about": ATTENTIONS.about(name)} for name in ATTENTIONS},
+        {
+            name: {"kind": (kind := content.pop("task")), "about": TASKS.about(kind), "settings": content}
+            for name, content in tasks.items()
+        },
+        {kind: task_fields(kind) for kind in TASKS},
+        {name: from_yaml(path, "recipe") for name, path in shipped("train", "recipes").items()},
     )
-    _table("Attentions (--attention NAME:parameter=value,...)", {name: ATTENTIONS.about(name) for name in ATTENTIONS})
-    _table("Tasks (--task NAME, or a YAML file of your own)", {name: task(tasks[name]) for name in tasks})
-    _table("Recipes (ssmax-eval train NAME, or a YAML file of your own)", {n: recipe(recipes[n]) for n in recipes})
+
+
+def _recipe(content: dict[str, Any]) -> str:
+    shape = f"{content['layers']} layers of width {content['width']}"
+    return f"{shape}, {content['train_length']} tokens, {content['steps']} steps"
+
+
+def _fields(kind: str, fields: "list[TaskField]") -> str:
+    lines = [f"Fields of {kind} (--set FIELD=VALUE, or a line of its YAML file; * decides which cells there are)"]
+    for field in fields:
+        lines += [f"  {field.name}{' *' * field.grid} ({field.takes}; {field.usual})", f"      {field.about}"]
+    return "\n".join(lines)
 
 
 def _table(title: str, rows: dict[str, str]) -> None:
-    width = max(map(len, rows))
-    click.echo(f"{title}\n" + "\n".join(f"  {name:<{width}}  {about}" for name, about in rows.items()) + "\n")
+    click.echo(f"{title}\n{aligned(list(rows.items()), '  ')}\n")

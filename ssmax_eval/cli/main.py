@@ -11,6 +11,7 @@ from ssmax_eval.cli.listing import list_
 from ssmax_eval.cli.one_line import Commands
 from ssmax_eval.cli.report import compare, report
 from ssmax_eval.cli.run import run
+from ssmax_eval.cli.runs import runs
 from ssmax_eval.cli.show import reconstruct, show
 from ssmax_eval.cli.train import train
 
@@ -26,7 +27,7 @@ def main() -> None:
     logging.getLogger("ssmax_eval").setLevel(logging.INFO)
 
 
-for command in (run, report, compare, show, reconstruct, check, convert, train, demo, list_):
+for command in (run, runs, report, compare, show, reconstruct, check, convert, train, demo, list_):
     main.add_command(command)
 
 

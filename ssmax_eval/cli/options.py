@@ -1,13 +1,22 @@
 """Options that several commands share, and how numbers are written in them."""
 
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ssmax_eval.errors import harmless, shown
+
 if TYPE_CHECKING:
     from ssmax_eval.checkpoint import Checkpoint
+
+
+MOST_NUMBERS = 100_000
+"""Numbers that first:last:count may ask for."""
+DIGITS = 18
+"""Digits of the largest whole number that an option takes."""
 
 
 def numbers_option(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
@@ -18,15 +27,21 @@ def numbers_option(_: click.Context, parameter: click.Parameter, text: str | Non
         if ":" in text:
             first, last, count = text.split(":")
             start, stop, steps = _number(first), _number(last), int(count) - 1
+            if not 0 <= steps < MOST_NUMBERS:
+                raise click.BadParameter(f"{shown(text)} must ask for 1 to {MOST_NUMBERS:,} numbers")
             return tuple(round(start + (stop - start) * i / max(steps, 1), 6) for i in range(steps + 1))
         return tuple(map(_number, text.split(",")))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is neither numbers with commas nor first:last:count") from None
+        raise click.BadParameter(f"{shown(text)} is neither numbers between commas nor first:last:count") from None
 
 
 def _number(text: str) -> float:
+    """A finite number, `k` after it for 1024. ValueError for anything else."""
     digits = text.strip().lower()
-    return float(digits.removesuffix("k")) * (1024 if digits.endswith("k") else 1)
+    number = float(digits.removesuffix("k")) * (1024 if digits.endswith("k") else 1)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def lengths_option(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -44,9 +59,24 @@ def batch_option(_: click.Context, parameter: click.Parameter, text: str) -> int
     """A whole number from 1, or None for `auto`."""
     if text == "auto":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise click.BadParameter(f"{text!r} is neither a whole number from 1 nor 'auto'")
+    if not text.isdecimal() or len(text) > DIGITS or int(text) < 1:
+        raise click.BadParameter(f"{shown(text)} is neither a whole number from 1 nor 'auto'")
     return int(text)
+
+
+baseline_option = click.option(
+    "--baseline", help="Attention (softmax) or series, as the tables name it, that the others are compared with."
+)
+
+
+quiet_option = click.option("--quiet", is_flag=True, help="Say nothing but the result, warnings and mistakes.")
+
+
+def checkpoint_argument(ctx: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """The checkpoint, which only a file given with --config makes needless."""
+    if given is None and not ctx.params.get("config"):
+        raise click.MissingParameter(ctx=ctx, param=parameter, param_hint="'CHECKPOINT'")
+    return given
 
 
 def checkpoint_options(command: Any) -> Any:
@@ -57,8 +87,8 @@ def checkpoint_options(command: Any) -> Any:
         click.option("--device-map", help="Spread the model over devices, as transformers does (e.g. auto)."),
         click.option("--rope-theta-scale", default=1.0, show_default=True, help="Factor on the RoPE base."),
         click.option("--rope", help="Scale RoPE: linear:factor=2, dynamic:factor=4 or yarn:factor=4."),
-        click.option("--train-length", type=int, help="Training length, where the config does not say."),
-        click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings."),
+        click.option("--train-length", type=int, help="Training length in tokens, where the config does not give it."),
+        click.option("--trust-remote-code", is_flag=True, help="Run Python code that comes with the checkpoint."),
         click.option("--allow-pickle", is_flag=True, help="Load pickle weights, which can run any code."),
     ]
     return _with(command, options)
@@ -66,9 +96,12 @@ def checkpoint_options(command: Any) -> Any:
 
 def run_options(command: Any) -> Any:
     options = [
-        click.argument("checkpoint"),
+        click.option("--config", is_eager=True, metavar="FILE",
+                     help="YAML file with any of these options; those typed here win (see docs/scripts.md)."),
+        click.argument("checkpoint", required=False, callback=checkpoint_argument),
         click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
-                     help="Attention and parameters, as in ssmax:s=0.168; auto: as trained. Repeatable."),
+                     help="Attention and parameters, as in ssmax:s=0.168; auto: as trained; none: the model as it is. "
+                          "Repeatable."),
         click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
                      callback=names_option,
                      help="Tasks: niah,loss; a YAML file; or my_task.py:Class. Repeatable."),
@@ -81,14 +114,14 @@ def run_options(command: Any) -> Any:
         click.option("--no-chat-template", is_flag=True,
                      help="Plain prompts, even where the tokenizer has a chat template."),
         click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE",
-                     help="Change any field of a task. Repeatable."),
-        click.option("--max-length", type=int, help="Leave out context lengths beyond this."),
+                     help="Change any field of a task (see `ssmax-eval list --verbose`). Repeatable."),
+        click.option("--max-length", type=int, help="Leave out context lengths beyond this many tokens."),
         click.option("--batch-size", callback=batch_option, default="auto", show_default=True,
-                     help="Cells measured together."),
+                     help="Cells measured together, or auto."),
         click.option("--prefill-chunk", type=click.IntRange(1),
                      help="Tokens that run through the layers at a time. Fewer need less memory."),
         click.option("--retry-failed", is_flag=True, help="Measure failed cells again."),
-        click.option("--dry-run", is_flag=True, help="Say what would be measured, and about how long it takes."),
+        click.option("--dry-run", is_flag=True, help="Measure nothing; say what is missing and how long it takes."),
         click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs."),
     ]  # fmt: skip
     return _with(command, options)
@@ -102,18 +135,19 @@ def report_options(command: Any) -> Any:
         click.option(
             "--style", default="double", show_default=True, help="Figures for single or double columns, or slides."
         ),
-        click.option("--baseline", help="Series that the others are compared with, as the tables name it."),
+        baseline_option,
     ]
     return _with(command, options)
 
 
-def cell_options(command: Any) -> Any:
+def cell_options(command: Any, *, required: bool) -> Any:
+    cell = "The cell, as in context_length=512,depth=0.5,trial=0."
     options = [
         click.argument("run"),
-        click.option("--cell", required=True, help="The cell, as in context_length=512,depth=0.5,trial=0."),
-        click.option("--checkpoint", help="Where the checkpoint is, if no longer where it was."),
-        click.option("--text", "texts", multiple=True, help="Where the text is, if no longer where it was."),
-        click.option("--task", help="Where the class of your own task is, if no longer where it was."),
+        click.option("--cell", required=required, help=cell if required else f"{cell} Without it, all are listed."),
+        click.option("--checkpoint", help="The checkpoint, where it has moved since."),
+        click.option("--text", "texts", multiple=True, help="The text, where it has moved since. Repeatable."),
+        click.option("--task", help="The class of your own task, where it has moved since."),
     ]
     return _with(command, options)
 
@@ -127,7 +161,8 @@ def train_options(command: Any) -> Any:
             callback=_names,
             help="Parameters to learn: s or s,b; none; auto: as in the paper.",
         ),
-        click.option("--from", "start", metavar="CHECKPOINT", help="Start from this, not from random weights."),
+        click.option("--from", "start", metavar="CHECKPOINT", help="Start from these weights, not from random ones."),
+        click.option("--trust-remote-code", is_flag=True, help="Run Python code that this checkpoint brings."),
         click.option("--text", "texts", multiple=True, help="Text file or folder to train on. Repeatable."),
         click.option("--seed", type=int, help="Decides the initial weights and the data."),
         click.option("--threads", type=click.IntRange(1), help="Processor threads."),
@@ -136,7 +171,7 @@ def train_options(command: Any) -> Any:
             "settings",
             multiple=True,
             metavar="FIELD=VALUE",
-            help="Change a field of it. Repeatable.",
+            help="Change a field of the recipe. Repeatable.",
         ),
         click.option("-o", "--output", required=True, help="Folder for the checkpoint."),
     ]
@@ -145,7 +180,11 @@ def train_options(command: Any) -> Any:
 
 def to_stderr(line: str) -> None:
     """Print a line that is no result."""
-    click.echo(line, err=True)
+    click.echo(harmless(line), err=True)
+
+
+def to_nobody(line: str) -> None:
+    """Print nothing."""
 
 
 def _names(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from ssmax_eval.cli import options
+from ssmax_eval.cli.machine import json_option, print_json, rows
 
 
 def _naming(command: Any) -> Any:
@@ -33,15 +34,25 @@ def report(runs: tuple[str, ...], output: str, label: tuple[str, ...], **options
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--baseline", help="Attention (softmax) or series, as the tables name it, to compare the others with.")
+@options.baseline_option
 @_naming
-def compare(runs: tuple[str, ...], baseline: str | None, label: tuple[str, ...], pool: str | None) -> None:
+@json_option
+def compare(
+    runs: tuple[str, ...], baseline: str | None, label: tuple[str, ...], pool: str | None, as_json: bool
+) -> None:
     """Is A better than B? Paired statistics on identical prompts and documents, a sentence each.
 
-    Example:  ssmax-eval compare runs --baseline softmax
+    \b
+    Examples:
+      ssmax-eval compare runs --baseline softmax
+      ssmax-eval compare runs --json
     """
     import ssmax_eval
     from ssmax_eval.report import headlines
     from ssmax_eval.report.labels import parsed
 
-    click.echo("\n".join(headlines(ssmax_eval.compare(runs, baseline, label=parsed(label), pool=pool))))
+    table = ssmax_eval.compare(runs, baseline, label=parsed(label), pool=pool)
+    if as_json:
+        print_json({"differences": rows(table), "sentences": headlines(table)})
+    else:
+        click.echo("\n".join(headlines(table)))

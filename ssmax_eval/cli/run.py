@@ -1,23 +1,26 @@
 """`ssmax-eval run`."""
 
+import logging
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ssmax_eval.cli import options
+from ssmax_eval.cli.machine import json_option, print_json, rows
 from ssmax_eval.cli.options import checkpoint_of, to_stderr
+
+if TYPE_CHECKING:
+    from ssmax_eval.run.plan import Plan
 
 
 @click.command()
 @options.run_options
 @options.checkpoint_options
-def run(
-    checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
-    documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: tuple[str, ...],
-    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, dry_run: bool,
-    output: str, **loading: Any,
-) -> None:  # fmt: skip
+@json_option
+@options.quiet_option
+@click.pass_context
+def run(ctx: click.Context, /, config: str | None, **given: Any) -> None:
     """Evaluate CHECKPOINT: a hub id, a folder, a .gguf file, or a packaged name.
 
     Finished cells are kept in the output folder; the same command goes on where it stopped.
@@ -27,22 +30,58 @@ def run(
       ssmax-eval run smollm2-135m --attention softmax --attention ssmax
       ssmax-eval run org/model --task niah,loss --lengths 1k,8k --depths 0:1:11 --dry-run
       ssmax-eval run org/model --task my_task.py:Mine --lengths 1k
+      ssmax-eval run --config experiment.yaml --json --quiet
     """
-    from ssmax_eval.run.evaluate import prepare
-    from ssmax_eval.run.forecast import forecast
-    from ssmax_eval.run.plan import execute, summary
-    from ssmax_eval.settings import assignments
+    from ssmax_eval.cli.experiment import chosen
 
+    _run(**chosen(ctx, given, config))
+
+
+def _run(
+    checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
+    documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: dict[str, Any],
+    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, dry_run: bool,
+    output: str, as_json: bool, quiet: bool, **loading: Any,
+) -> None:  # fmt: skip
+    from ssmax_eval.run.evaluate import prepare
+    from ssmax_eval.run.forecast import forecast, forecasts
+    from ssmax_eval.run.plan import execute, summary
+
+    say = options.to_nobody if quiet else to_stderr
+    if quiet:
+        logging.getLogger("ssmax_eval").setLevel(logging.WARNING)
     planned = prepare(
         checkpoint_of(checkpoint, loading), attentions, tasks, output,
         lengths=lengths, depths=depths, trials=trials, documents=documents, texts=texts, seed=seed,
-        chat_template=False if no_chat_template else None, settings=assignments(settings), max_length=max_length,
-        retry_failed=retry_failed, say=to_stderr,
+        chat_template=False if no_chat_template else None, settings=settings, max_length=max_length,
+        retry_failed=retry_failed, say=say,
     )  # fmt: skip
     if dry_run:
-        click.echo(forecast(planned))
+        if as_json:
+            print_json({"forecast": [one._asdict() for one in forecasts(planned)]})
+        else:
+            click.echo(forecast(planned))
         return
-    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=to_stderr)
-    click.echo(summary(planned))
-    to_stderr("\nStored in:\n" + "\n".join(f"  {folder}" for folder in planned.folders))
-    to_stderr(f"Next: ssmax-eval report {shlex.quote(output)} -o report")
+    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
+    try:
+        if as_json:
+            print_json({"output": output, **_results(planned)})
+        else:
+            click.echo(summary(planned))
+    finally:  # also where every cell has failed, so that there is nothing to sum up
+        say("\nStored in:\n" + "\n".join(f"  {folder}" for folder in planned.folders))
+        say(f"Next: ssmax-eval report {shlex.quote(output)} -o report")
+
+
+def _results(planned: "Plan") -> dict[str, Any]:
+    """What was measured: how far each run is, and every headline number of those that are."""
+    from ssmax_eval.report.summary import measures
+    from ssmax_eval.run.listing import planned_runs
+    from ssmax_eval.run.plan import results
+
+    frame = results(planned)
+    measured = (frame["status"] == "ok").any()
+    return {
+        "runs": [one._asdict() for one in planned_runs(planned)],
+        "results": rows(measures(frame).rename(columns={"measure": "quantity"})) if measured else [],
+    }

@@ -3,9 +3,9 @@
 from ssmax_eval.attention import Attention, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.model.convert import convert
-from ssmax_eval.model.model import Answer, Model, Question, running
+from ssmax_eval.model.model import Answer, Model, Question, resolve, running
 
-__all__ = ["Answer", "Model", "Question", "convert", "load", "running"]
+__all__ = ["Answer", "Model", "Question", "convert", "load", "resolve", "running"]
 
 
 def load(
@@ -25,7 +25,8 @@ def load(
     """Load a checkpoint and rewrite its attention, for good.
 
     `checkpoint` is a hub id, a local folder, a GGUF file or a packaged short name; `attention` a specification
-    such as "ssmax:s=0.2", by default what the checkpoint was trained with; the rest is as in `Checkpoint`.
+    such as "ssmax:s=0.2", by default what the checkpoint was trained with, or "none", which leaves any causal
+    language model as it is; the rest is as in `Checkpoint`.
     UserError when any of it cannot be.
     """
     chosen = parse(attention) if isinstance(attention, str) else attention
@@ -41,5 +42,6 @@ def load(
         trust_remote_code,
         allow_pickle,
     )
+    chosen = resolve(source, chosen)
     with running(source, source.load(), chosen, lasting=True) as model:
         return model

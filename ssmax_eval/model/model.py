@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ssmax_eval.attention import Attention, Shape
+from ssmax_eval.attention import Attention, Shape, Unrewritten
 from ssmax_eval.attention.functions import at_least_float32
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.rope import forget_lengths, refuse_length_dependence
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.passes import Pass, Reduce, answering, body_of, pieces, resumable
-from ssmax_eval.rewriting import Rewriting, rewritten
+from ssmax_eval.rewriting import Rewriting, refuse_by_config, rewritten
+from ssmax_eval.rewriting.canary import verify_unrewritten
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +69,8 @@ class Model:
 
     @property
     def attention(self) -> Attention:
-        """The attention that runs, with all parameters filled in. UserError for a model that is not rewritten."""
-        if self.rewriting is None:
-            raise UserError("this model is not rewritten; it runs an attention of its own")
-        return self.rewriting.attention
+        """The attention that runs, with all parameters filled in."""
+        return Unrewritten() if self.rewriting is None else self.rewriting.attention
 
     @property
     def tokenizer(self) -> Any:
@@ -176,17 +175,25 @@ class Model:
 
     @torch.inference_mode()
     def generate(self, ids: Any, max_new_tokens: int) -> str:
-        """Return what the model writes after ids [T], greedily, as text without special tokens."""
+        """Return what the model writes after ids [T], greedily, as text without special tokens.
+
+        Of the checkpoint's own settings of generation the tokens that end a text count, and nothing else.
+        """
         batch = self._batch(ids)
         forget_lengths(self.hf)
+        own = self.hf.generation_config
         greedy = GenerationConfig(
             do_sample=False,
             num_beams=1,
             max_new_tokens=max_new_tokens,
-            eos_token_id=self.hf.generation_config.eos_token_id,
+            eos_token_id=own.eos_token_id,
             pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0,
         )
-        output = self.hf.generate(batch, attention_mask=torch.ones_like(batch), generation_config=greedy)
+        self.hf.generation_config = greedy  # or its repetition penalty, say, would be put into ours
+        try:
+            output = self.hf.generate(batch, attention_mask=torch.ones_like(batch), generation_config=greedy)
+        finally:
+            self.hf.generation_config = own
         text: str = self.tokenizer.decode(output[0, batch.shape[1] :], skip_special_tokens=True)
         return text
 
@@ -223,9 +230,30 @@ class Model:
 def running(
     checkpoint: Checkpoint, hf: PreTrainedModel, attention: Attention, *, lasting: bool = False
 ) -> Iterator[Model]:
-    """`hf`, as `checkpoint.load` gave it, running an attention inside the block; with `lasting`, from then on."""
+    """`hf`, as `checkpoint.load` gave it, running an attention inside the block; with `lasting`, from then on.
+
+    `Unrewritten` leaves it as it is.
+    """
+    if isinstance(attention, Unrewritten):
+        attention.for_shape(checkpoint.shape)
+        verify_unrewritten(hf)
+        yield Model(hf, checkpoint.tokenizer, None, checkpoint.shape)
+        return
     with rewritten(hf, attention, shape=checkpoint.shape, lasting=lasting) as rewriting:
         yield Model(hf, checkpoint.tokenizer, rewriting, checkpoint.shape)
+
+
+def resolve(checkpoint: Checkpoint, attention: Attention) -> Attention:
+    """Return an attention with the parameters that it has on a checkpoint.
+
+    UserError, before any weights are loaded, where the checkpoint's config says that it cannot be rewritten.
+    """
+    shape = checkpoint.shape
+    if not isinstance(attention, Unrewritten):
+        if not (shape.layers and shape.heads):
+            attention.for_shape(shape)
+        refuse_by_config(checkpoint.config)
+    return attention.for_shape(shape)
 
 
 def _surprise(logits: Tensor, tokens: Tensor) -> Tensor:

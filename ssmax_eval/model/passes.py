@@ -69,6 +69,11 @@ class Pass:
         `reduce`, the weights of all `rows` on all tokens so far are computed, from the queries and keys of the calls
         that attended; no other weights are.
         """
+        if reduce is not None and self.rewriting is None:
+            raise UserError(
+                f"{type(self.hf).__name__} runs as it is, which shows none of its attention; to look into it, "
+                "give an attention such as softmax"
+            )
         start, looked_at = self.length, dict[int, Tensor]()
         here = sorted({row - start for row in rows if start <= row < start + ids.shape[1]})
         self.rows = self.rows + [start + row for row in here]

@@ -103,7 +103,7 @@ def _text(length: float, low: float, high: float, shortest: float, longest: floa
         return f"{'≥ ' if value == longest else ''}{value:,.0f}"
 
     limits = "" if np.isnan(low) else f" [{bound(low)}, {bound(high)}]"
-    return bound(length) + (f" ({multiple:.3g}×)" if length else "") + limits
+    return bound(length) + (f" ({multiple:.3g}×)" if length and multiple > 0 else "") + limits
 
 
 def _share(frame: pd.DataFrame, found: TaskQuantity, _: str | None) -> pd.DataFrame:

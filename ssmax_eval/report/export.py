@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from io import BytesIO
 
 import pandas as pd
+
+from ssmax_eval.errors import harmless
+
+LINKS = {"!": "&#33;", "]": "&#93;", "://": "&#58;//"}
+"""What would begin an image, a link or an address in Markdown, as text."""
+NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( \[.*\])?", re.IGNORECASE)
+"""A number, with or without its interval, which no spreadsheet evaluates."""
 
 # What LaTeX's default fonts lack, or would read as something else.
 LATEX = {"–": "--", "≥": r"$\ge$", "<": r"$<$", "×": r"$\times$", "·": r"$\cdot$", "−": "$-$", "…": r"\dots{}"}
@@ -24,8 +32,21 @@ def prose(table: pd.DataFrame) -> list[bool]:
 
 
 def escaped(text: str) -> str:
-    """Make text safe inside Markdown: no cell ends, no line breaks, no HTML."""
-    return " ".join(text.replace("|", r"\|").replace("<", "&lt;").split())
+    """Make text safe inside Markdown: no cell ends, no line breaks, no HTML, no links, no images."""
+    plain = harmless(text).replace("|", r"\|").replace("<", "&lt;")
+    return " ".join(re.sub(r"!(?=\[)|\](?=[(\[:])|://", lambda match: LINKS[match[0]], plain).split())
+
+
+def csv(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV whose texts no spreadsheet takes for a formula: an apostrophe stands before those."""
+    return table.map(_no_formula).to_csv(index=False).encode()
+
+
+def _no_formula(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = harmless(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) and not NUMBER.fullmatch(text) else text
 
 
 def latex(table: pd.DataFrame) -> str:
@@ -53,4 +74,4 @@ def shown(value: object) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4g}"
-    return str(value)
+    return harmless(str(value))

@@ -182,7 +182,7 @@ def title_cells(
 
     The training length is part of the name where panels differ in it; else the legend says it.
     """
-    suffix = f" · (trained at {axes.tokens(trained)})" if all_trained.nunique() > 1 else ""
+    suffix = f" · (trained at {axes.tokens(trained)})" if all_trained.nunique() > 1 and trained > 0 else ""
     axes.title(ax, name + suffix, room[0] / 72 * len(lengths))
     known = sum(length <= trained for length in lengths)
     if 0 < known < len(lengths):

@@ -51,10 +51,11 @@ def sections(
 
 def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None) -> Section:
     about = series_table(frame)
-    about = about.assign(train_length=about["train_length"].map("{:,.0f}".format))
+    trained = about["train_length"].map("at {:,.0f} tokens".format).replace("at nan tokens", "at an unknown length")
+    about = about.assign(train_length=trained)
     columns = ["checkpoint", "train_length", "dtype", "rope"]
     text = [
-        f"{name}, trained at {length} tokens, measured in {', '.join(filter(None, rest))}."
+        f"{name}, trained {length}, measured in {', '.join(filter(None, rest))}."
         for name, length, *rest in about[columns].astype("str").drop_duplicates().itertuples(index=False)
     ]
     blocks = [

@@ -121,6 +121,7 @@ def series_table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     frame = labelled(frame)
     table = frame.drop_duplicates("series")[["series", *PARTS, "train_length"]]
+    table = table.assign(train_length=pd.to_numeric(table["train_length"]))  # NaN where it is not known
     return table.sort_values("series").reset_index(drop=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ssmax_eval.errors import NothingMeasured, UserError
+from ssmax_eval.errors import NothingMeasured, UserError, harmless
 from ssmax_eval.report import tables, words
 from ssmax_eval.report.quantities import TaskQuantity, find, summarised
 from ssmax_eval.report.series import labelled, series_table
@@ -105,7 +105,7 @@ def terminal(frame: pd.DataFrame) -> str:
     A block that is too wide goes on below itself; only names that are very long can make it wider.
     """
     blocks = ["\n".join([meaning, *_lines(table)]) for _, meaning, table in summary_tables(frame)]
-    return "\n\n".join(blocks)
+    return harmless("\n\n".join(blocks))
 
 
 def _lines(table: pd.DataFrame) -> list[str]:

@@ -67,7 +67,7 @@ def write_report(
                 for kind in ("png", "pdf"):
                     files[f"figures/{picture.name}.{kind}"] = render(picture.figure, kind)
             for table in part.tables:
-                files[f"tables/{table.name}.csv"] = table.data.to_csv(index=False).encode()
+                files[f"tables/{table.name}.csv"] = export.csv(table.data)
                 files[f"tables/{table.name}.parquet"] = export.parquet(table.data)
                 files[f"tables/{table.name}.tex"] = None if table.folded else export.latex(table.data).encode()
     return [write_whole(folder / name, content) for name, content in files.items() if content is not None]
@@ -101,11 +101,16 @@ def _page(parts: list[Section], title: str) -> str:
 def _markdown(parts: list[Section], title: str) -> str:
     lines = [f"# {export.escaped(title)}", ""]
     for part in parts:
-        lines += [f"## {part.heading}", "", *(f"{export.escaped(text)}\n" for text in part.text)]
+        lines += [f"## {export.escaped(part.heading)}", "", *(f"{export.escaped(text)}\n" for text in part.text)]
         for picture in part.pictures:
-            lines += [f"![{picture.caption}](figures/{picture.name}.png)", "", picture.caption, ""]
+            lines += [
+                f"![{export.escaped(picture.caption)}](figures/{picture.name}.png)",
+                "",
+                export.escaped(picture.caption),
+                "",
+            ]
         for table in part.tables:
-            lines += [f"{table.caption} ([CSV](tables/{table.name}.csv))", ""]
+            lines += [f"{export.escaped(table.caption)} ([CSV](tables/{table.name}.csv))", ""]
             if not table.folded:
                 lines += [export.markdown(table.data), ""]
     return "\n".join(lines)

@@ -2,6 +2,6 @@
 
 from ssmax_eval.rewriting.register import register
 from ssmax_eval.rewriting.rewriting import Rewriting
-from ssmax_eval.rewriting.rewritten import rewritten
+from ssmax_eval.rewriting.rewritten import refuse_by_config, rewritten
 
-__all__ = ["Rewriting", "register", "rewritten"]
+__all__ = ["Rewriting", "refuse_by_config", "register", "rewritten"]

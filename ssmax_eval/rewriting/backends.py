@@ -56,9 +56,26 @@ class Backend:
         """What the model's config says: the same name, or ours where the model is already rewritten."""
         self.flash = flash
         """Whether it is flash attention; else it is flex."""
-        self.mask = AttentionMaskInterface()[name]
-        """Its mask function."""
+        self._mask = AttentionMaskInterface()[name]
         self._last: tuple[Callable[[], Any], Tensor] | None = None
+
+    def mask(self, *arguments: Any, **given: Any) -> Any:
+        """Make the kernel's own mask. UserError for flex with a static cache.
+
+        A flex mask holds the number of cached tokens, and a static cache changes that number in place, before the
+        mask is read: each row would then see tokens that come after it. A static cache gives the number as a tensor
+        once it holds tokens, and has places for keys beyond the last query.
+        """
+        before = given.get("q_offset", 0)
+        if not self.flash and (
+            isinstance(before, Tensor)
+            or before + given.get("q_length", 0) < given.get("kv_offset", 0) + given.get("kv_length", 0)
+        ):
+            raise UserError(
+                "flex attention with a static cache is not supported: its rows would see keys that come after them; "
+                "use a dynamic cache, or load the model with attn_implementation='sdpa'"
+            )
+        return self._mask(*arguments, **given)
 
     def takes(self, mask: Any) -> bool:
         """Whether a mask is of the kernel's own kind. One that a user passes in four dimensions is not."""
@@ -102,7 +119,7 @@ class Backend:
         query, extras = call.query, call.extras
         assert isinstance(call.visible, Seen)
         n = self.counts(mask, call.visible, query.device)
-        c = attention.factor(at_least_one(n, query), call.layer)
+        c = attention.factor_of(at_least_one(n, query), call.layer, query.shape[1])
         if extras.bias is not None or (extras.names() and c is not None):
             return None
         if c is not None:

@@ -21,6 +21,9 @@ HARMLESS = {
     "use_cache",
 }
 """Arguments that change nothing here; the mask already says what a sliding window hides."""
+HIDES = -9984.0
+"""Values of an additive mask that hide a key: this, which is -1e4 in bfloat16, or less. Beside a key that is not hidden
+such a key has the weight exp(-10 000), which is 0 in every dtype. A larger value is a bias, as in ALiBi."""
 SINKS = ("s_aux", "sinks")
 """Names under which an architecture passes its sinks."""
 
@@ -88,11 +91,15 @@ def layer_of(module: nn.Module) -> int:
 
 
 def read_mask(mask: Tensor | None, rows: int, keys: int) -> tuple[Visible, Tensor | None]:
-    """Return which keys each row may see, and the bias that an additive mask holds besides, if any."""
+    """Return which keys each row may see, and the bias that an additive mask holds besides, if any.
+
+    A mask that is added to the scores hides a key by any value down from HIDES: -1e4, -1e9, the least of its dtype, or
+    minus infinity.
+    """
     if mask is None or mask.dtype == torch.bool:
         return Visible(rows, keys, None if mask is None else mask[..., :keys]), None
     mask = mask[..., :keys]
-    hidden = mask <= torch.finfo(mask.dtype).min / 2
+    hidden = mask <= HIDES
     bias = mask.masked_fill(hidden, 0)
     return Visible(rows, keys, ~hidden), bias if bool(bias.any()) else None
 

@@ -33,8 +33,7 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     ids, changed = inputs(hf)
     with _watched(hf, rewriting) as reached:
         logits = hf(input_ids=ids, use_cache=False).logits
-    if not bool(logits.isfinite().all()):
-        raise UserError(f"{name} gives NaN or infinite logits on {LENGTH} ordinary tokens; its weights are broken")
+    refuse_not_finite(name, logits)
     if bypassed := [layer for layer, there in reached.items() if not there]:
         raise UserError(
             f"only {len(reached) - len(bypassed)} of the {len(reached)} attention layers of {name} "
@@ -42,11 +41,7 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
         )
     if not rewriting.calls:
         raise UserError(f"no layer of {name} attends; there is nothing to rewrite")
-    exact = hf.dtype in (torch.float32, torch.float64)
-    kept = LENGTH - CHANGED
-    if difference(hf(input_ids=changed, use_cache=False).logits[:, :kept], logits[:, :kept]) > (
-        1e-5 if exact else 2e-2
-    ):
+    if sees_the_future(hf, changed, logits):
         raise UserError(f"{name} lets a row see the future under the rewritten attention; it is refused")
     mine = rewriting.attention
     try:
@@ -55,11 +50,38 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     finally:
         rewriting.attention = mine
     rewriting.calls.clear()
-    if (error := difference(softmax, _own_logits(hf, ids))) > (1e-3 if exact else 5e-2):
+    if (error := difference(softmax, _own_logits(hf, ids))) > (1e-3 if _exact(hf) else 5e-2):
         raise UserError(
             f"softmax in the rewritten place does not give {name}'s own logits (relative error {error:.2g}); "
             "part of what its attention does would be lost, so it is refused"
         )
+
+
+@torch.inference_mode()
+def verify_unrewritten(hf: PreTrainedModel) -> None:
+    """Prove, on a few tokens, that a model as it is gives finite logits and is causal. UserError otherwise."""
+    ids, changed = inputs(hf)
+    logits = hf(input_ids=ids, use_cache=False).logits
+    refuse_not_finite(type(hf).__name__, logits)
+    if sees_the_future(hf, changed, logits):
+        raise UserError(f"{type(hf).__name__} is not causal: a row changes with tokens that come after it")
+
+
+def refuse_not_finite(name: str, logits: Tensor) -> None:
+    """Raise UserError where any logit is NaN or infinite."""
+    if not bool(logits.isfinite().all()):
+        raise UserError(f"{name} gives NaN or infinite logits on {LENGTH} ordinary tokens; its weights are broken")
+
+
+def sees_the_future(hf: PreTrainedModel, changed: Tensor, logits: Tensor) -> bool:
+    """Whether rows before the changed tokens have other logits than they had."""
+    kept = LENGTH - CHANGED
+    error = difference(hf(input_ids=changed, use_cache=False).logits[:, :kept], logits[:, :kept])
+    return error > (1e-5 if _exact(hf) else 2e-2)
+
+
+def _exact(hf: PreTrainedModel) -> bool:
+    return hf.dtype in (torch.float32, torch.float64)
 
 
 def inputs(hf: PreTrainedModel) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
+from weakref import WeakSet
 
 from torch import Tensor, nn
 from transformers.masking_utils import sdpa_mask
@@ -28,6 +29,8 @@ class Rewriting:
         """Parameters of `attention` that are in training -> where the modules that attend hold theirs."""
         self.calls: Counter[int] = Counter()
         """How often each layer has attended."""
+        self.modules: WeakSet[nn.Module] = WeakSet()
+        """The modules that have attended."""
         self.backend: Backend | None = None
         """The model's own kernel, where the attention keeps it."""
         self.probe: Probe | None = None
@@ -63,6 +66,7 @@ class Rewriting:
         attention = self._running(module, call.layer)
         attention.refuse_beyond(call.extras)
         self.calls[call.layer] += 1
+        self.modules.add(module)
         if self.probe is not None:
             self.probe(attention, call)
         if self.backend is not None and isinstance(call.visible, Seen):

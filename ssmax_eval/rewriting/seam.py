@@ -62,6 +62,11 @@ def calls_the_interface(hf: PreTrainedModel) -> bool:
     return any(m._can_set_attn_implementation() for m in hf.modules() if isinstance(m, PreTrainedModel))
 
 
+def class_calls_the_interface(cls: type[PreTrainedModel]) -> bool:
+    """Whether a class by itself, leaving out its parts, finds its attention function by name."""
+    return bool(cls._can_set_attn_implementation())
+
+
 def is_registered(name: str) -> bool:
     """Whether there is an attention function of this name."""
     return name in AttentionInterface._global_mapping

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ssmax_eval.attention import ATTENTIONS, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
-from ssmax_eval.model import running
+from ssmax_eval.model import resolve, running
 
 
 class Finding(NamedTuple):
@@ -15,6 +15,12 @@ class Finding(NamedTuple):
     text: str
     good: bool
     """Whether all is well."""
+    about: str = "checkpoint"
+    """What it is about: "checkpoint", "training", "tokenizer", "attention", or "clause" of what attentions must do."""
+    name: str | None = None
+    """The attention, or the clause."""
+    problem: str | None = None
+    """What is wrong, where something is."""
 
     def __str__(self) -> str:
         return self.text
@@ -32,20 +38,27 @@ def check(checkpoint: str | Checkpoint, attentions: Sequence[str] = ()) -> Itera
     source = Checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
     parsed = [parse(spec) for spec in attentions or ATTENTIONS]
     shape = source.shape
-    yield Finding(f"{source.label}: {source.config.model_type}, {shape.layers} layers x {shape.heads} heads", True)
-    yield Finding(f"trained with {shape.train_length} tokens; fingerprint {source.fingerprint[:16]}", True)
+    heads = f" x {shape.heads} heads" if shape.heads else ""
+    length = f"trained with {shape.train_length} tokens" if shape.train_length else "trained with an unknown length"
+    yield Finding(f"{source.label}: {source.config.model_type}, {shape.layers} layers{heads}", True)
+    yield Finding(f"{length}; fingerprint {source.fingerprint[:16]}", True, "training")
     if source.tokenizer is None:
-        yield Finding("it has no tokenizer, so no task can be run on it", False)
+        problem = "it has no tokenizer, so no task can be run on it"
+        yield Finding(problem, False, "tokenizer", problem=problem)
     else:
         template = "with" if getattr(source.tokenizer, "chat_template", None) else "without"
-        yield Finding(f"tokenizer of {len(source.tokenizer)} tokens, {template} a chat template", True)
-    hf = source.load()
+        yield Finding(f"tokenizer of {len(source.tokenizer)} tokens, {template} a chat template", True, "tokenizer")
+    hf = None
     for attention in parsed:
         try:
-            with running(source, hf, attention.resolve(shape)) as model:
-                yield Finding(f"ok       {describe(model.attention)}", True)
+            resolved = resolve(source, attention)
+            hf = source.load() if hf is None else hf
+            with running(source, hf, resolved) as model:
+                name = describe(model.attention)
+                yield Finding(f"ok       {name}", True, "attention", name)
         except UserError as error:
-            yield Finding(f"refused  {describe(attention)}: {error}", False)
+            name = describe(attention)
+            yield Finding(f"refused  {name}: {error}", False, "attention", name, str(error))
 
 
 def contract(spec: str) -> Iterator[Finding]:
@@ -53,5 +66,7 @@ def contract(spec: str) -> Iterator[Finding]:
     from ssmax_eval.attention.contract import run
 
     for title, problem in run(parse(spec)):
-        good = problem is None
-        yield Finding(f"ok       {title}" if good else f"broken   {title}: {problem}", good)
+        if problem is None:
+            yield Finding(f"ok       {title}", True, "clause", title)
+        else:
+            yield Finding(f"broken   {title}: {problem}", False, "clause", title, problem)

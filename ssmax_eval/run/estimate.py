@@ -10,6 +10,7 @@ from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM
 
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
 from ssmax_eval.memory import SHARE, available
 from ssmax_eval.model.model import HEAD_ROWS
@@ -55,7 +56,7 @@ def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:
         value = getattr(text, name, None) or otherwise
         return max(value) if isinstance(value, list | tuple) else int(value)
 
-    heads = int(text.num_attention_heads)
+    heads = int(getattr(text, "num_attention_heads", 0) or 1)
     hidden = widest("hidden_size", 64 * heads)
     groups, dim = widest("num_key_value_heads", heads), widest("head_dim", hidden // heads)
     inner = widest("intermediate_size", 4 * hidden)
@@ -75,14 +76,21 @@ class _Size(NamedTuple):
 @lru_cache
 def _size(checkpoint: Checkpoint) -> _Size:
     """Read from the config how large a model is, without loading it."""
-    config = checkpoint.config
-    with init_empty_weights():
-        hf = AutoModelForCausalLM.from_config(config, trust_remote_code=checkpoint.trust_remote_code)
+    config, _ = checkpoint.config, checkpoint.shape  # the shape refuses what is too large to be built
+    try:
+        with init_empty_weights():
+            hf = AutoModelForCausalLM.from_config(config, trust_remote_code=checkpoint.trust_remote_code)
+    except Exception as error:  # torch and transformers raise many kinds for sizes that cannot be
+        raise UserError(
+            f"no model can be built from the config of {checkpoint.name!r}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from None
     embedding = hf.get_input_embeddings().weight
     tied = hf.get_output_embeddings() is not None and hf.get_output_embeddings().weight is embedding
     weights = hf.num_parameters() - (0 if tied else embedding.numel())
     text = config.get_text_config(decoder=True)
-    width = text.num_attention_heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    heads = int(getattr(text, "num_attention_heads", 0))  # a model without any takes time in proportion to length
+    width = heads * (getattr(text, "head_dim", None) or text.hidden_size // heads) if heads else 0
     return _Size(int(weights), int(text.num_hidden_layers), int(width))
 
 

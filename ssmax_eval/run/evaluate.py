@@ -10,6 +10,7 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.run import plan as planning
 from ssmax_eval.run.plan import Plan, Say, execute, log, plan, results
 from ssmax_eval.tasks import Task
+from ssmax_eval.tasks.trained import advice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ def evaluate(
         output: folder of runs.
         batch_size: cells measured together; None chooses it for each context length.
         prefill_chunk: tokens that run through the layers at a time; bounds memory. None: all.
-        progress: show a bar in a terminal and in a notebook.
+        progress: show a bar in a terminal and in a notebook; elsewhere, `say` a line now and then.
         say: called with each line that a person may want to read; by default they go to logging.
         **options: what `prepare` takes besides: lengths, depths, trials, documents, texts, seed, chat_template,
             settings, max_length, retry_failed, and how the checkpoint is loaded (dtype, device, rope, ...).
@@ -113,7 +114,10 @@ def prepare(
     elif loading:
         raise UserError(f"{sorted(loading)[0]!r} is given with the Checkpoint itself, not beside it")
     attentions = _several(attention, (str, Attention))
-    return plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed)
+    planned = plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed, say=say)
+    if line := advice(checkpoint.name, checkpoint.label, checkpoint.folder, chosen):
+        say(line)
+    return planned
 
 
 def _checkpoint(name: str, loading: Mapping[str, Any]) -> Checkpoint:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ssmax_eval.attention import describe
 from ssmax_eval.run import estimate
 from ssmax_eval.run.plan import Plan
+from ssmax_eval.run.progress import duration
 
 
 class Forecast(NamedTuple):
@@ -42,13 +43,9 @@ def forecast(plan: Plan) -> str:
     found = forecasts(plan)
     lines = [f"{'task':<14} {'attention':<24} {'cells':>6} {'to do':>6} {'tokens':>10} {'about':>8}"]
     lines += [
-        f"{f.task:<14} {f.attention:<24} {f.cells:>6} {f.todo:>6} {f.tokens:>10,} {_time(f.seconds):>8}" for f in found
+        f"{f.task:<14} {f.attention:<24} {f.cells:>6} {f.todo:>6} {f.tokens:>10,} {duration(f.seconds):>8}"
+        for f in found
     ]
-    total = _time(sum(f.seconds for f in found))
+    total = duration(sum(f.seconds for f in found))
     lines.append(f"About {total} in all: a rough figure, from the rate at which this machine multiplies matrices.")
     return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 1.5 else f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

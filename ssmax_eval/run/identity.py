@@ -4,7 +4,8 @@ The identity holds
 
 - the checkpoint: a digest of its files, the dtype, changes to RoPE, the training length;
 - the attention: its name, its version, its parameters as they are for this checkpoint;
-- the task: its kind, its version, every field outside the grid, a digest of the texts.
+- the task: its kind, its version, every field outside the grid, a digest of the texts; where they count, the date that
+  a chat template is told and the tokens that end an answer.
 
 A definition of this package is identified by a version, which is raised when a number changes; a test compares the
 source of every definition with a record. A class of the user's own is also identified by its code (`code`): the whole
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ssmax_eval.attention import ATTENTIONS, Attention, describe, notes
+from ssmax_eval.attention import Attention, describe, name_of, notes
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.tasks import Task
 from ssmax_eval.user_code import digest
@@ -48,7 +49,7 @@ class Run:
         return {
             "checkpoint": self.checkpoint.identity(),
             "attention": attention_identity(self.attention),
-            "task": self.task.identity(),
+            "task": {**self.task.identity(), **self.task.of_checkpoint(self.checkpoint)},
         }
 
     @cached_property
@@ -58,7 +59,7 @@ class Run:
             "checkpoint": self.checkpoint.label,
             "attention": describe(self.attention),
             "task": self.task.kind,
-            "train_length": self.checkpoint.shape.train_length,
+            "train_length": self.checkpoint.shape.train_length or None,
             "dtype": self.identity["checkpoint"]["dtype"],
             "rope": self.checkpoint.rope_label,
         }
@@ -96,7 +97,7 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
 def attention_identity(attention: Attention) -> dict[str, Any]:
     """Return what decides what an attention computes: name, version and parameters; of a user's own also its code."""
     cls = type(attention)
-    name = ATTENTIONS.name_of(cls)
+    name = name_of(cls)
     own = {} if name else {"code": digest(cls)}
     return {"name": name or cls.__name__, "version": cls.version, **own, **attention.parameters()}
 

@@ -9,6 +9,7 @@ import torch
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.model import Model
+from ssmax_eval.run.deaths import MOST, Deaths
 from ssmax_eval.run.identity import Run
 from ssmax_eval.store import Store
 from ssmax_eval.tasks import Task
@@ -38,7 +39,8 @@ def measure(
 
     Cells that another process has measured in the meantime are left out. `batch_size` is how many cells are measured
     together, for all context lengths or for each. When memory runs out it is halved, then the model's prefill chunk;
-    a single cell that still does not fit, or gives NaN, is stored as failed, and the run goes on. UserError, before
+    a single cell that still does not fit, or gives NaN, is stored as failed, and the run goes on. So are the cells of a
+    length at which the process was killed twice in a row, without finishing one (see `deaths.py`). UserError, before
     anything is written, when the task cannot be measured on this model at all.
     """
     limit = model.max_positions
@@ -50,19 +52,43 @@ def measure(
     bound = run.task.bind(model)
     with store.writer(run.name, run.description, {"kind": "session", **session}) as writer:
         todo = missing(cells, writer.cells, retry_failed=retry_failed)
+        deaths = Deaths(writer.folder)
+        if retry_failed:
+            deaths.forget()
         chunk_before, shrunk = model.prefill_chunk, dict[str, dict[str, int]]()
         try:
             for length in dict.fromkeys(cell.context_length for cell in todo):
                 alike = [cell for cell in todo if cell.context_length == length]
                 size = batch_size if isinstance(batch_size, int) else batch_size.get(length, 1)
-                for measurement in _fitting(run.task, bound, model, alike, size, shrunk):
-                    writer.append(measurement)
-                    progress(measurement)
+                killed = deaths.at(length, len(alike))
+                if killed >= MOST:
+                    found = iter([Measurement(cell, error=_killed(killed, length)) for cell in alike])
+                else:
+                    if killed:
+                        size = 1
+                        shrunk[str(length)] = {"batch_size": 1, **_shortest_chunk(model, length)}
+                    found = _fitting(run.task, bound, model, alike, size, shrunk)
+                with deaths.attempt(length, len(alike)):
+                    for measurement in found:
+                        writer.append(measurement)
+                        progress(measurement)
         finally:
             model.prefill_chunk = chunk_before
             if shrunk:
                 writer.record({"kind": "out_of_memory", "out_of_memory": shrunk})
     return len(todo)
+
+
+def _killed(times: int, length: int) -> str:
+    return f"the process was killed {times} times while it measured {length} tokens: too little memory, most likely"
+
+
+def _shortest_chunk(model: Model, length: int) -> dict[str, int]:
+    """Let the model read in the shortest chunks that are tried, and return what is to be recorded of that."""
+    if min(model.prefill_chunk or length, length) <= SMALLEST_CHUNK:
+        return {}
+    model.prefill_chunk = SMALLEST_CHUNK
+    return {"prefill_chunk": SMALLEST_CHUNK}
 
 
 class _FullError(Exception):

@@ -1,25 +1,25 @@
 """What a command does, step by step: choose the tasks, plan the runs, execute them, sum up."""
 
 import logging
-import sys
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
-from ssmax_eval.attention import Attention, describe, parse
+from ssmax_eval.attention import Attention, Unrewritten, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.measurement import Cell, Measurement
-from ssmax_eval.model import Model, running
+from ssmax_eval.model import Model, resolve, running
 from ssmax_eval.run import estimate
 from ssmax_eval.run.identity import Run
 from ssmax_eval.run.measure import measure, missing
+from ssmax_eval.run.progress import Progress
 from ssmax_eval.run.session import session
 from ssmax_eval.store import Store, read_results
-from ssmax_eval.tasks import Task, draft
+from ssmax_eval.tasks import Draft, Task, draft
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,11 @@ Say = Callable[[str], None]
 """Takes a line for a person to read."""
 
 log = logging.getLogger(__name__)
+
+MOST_CELLS = 1_000_000
+"""Cells that one run may have: at ten milliseconds a cell, three hours."""
+LONGEST = 1 << 30
+"""Tokens of the longest context; no model runs so many, and an estimate for more would mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Plan:
 
 
 def tasks(
-    given: Sequence[str | Task | type[Task]],
+    given: Sequence[str | Task | type[Task] | Draft],
     changes: Mapping[str, Any],
     max_length: int | None = None,
     say: Say = log.info,
@@ -69,7 +74,20 @@ def tasks(
             kinds = ", ".join(one.cls.kind for one in drafts)
             raise unknown(f"field of task {kinds}:", name, known)
     chosen = [one.build({name: value for name, value in changes.items() if name in one.names}) for one in drafts]
+    for task in chosen:
+        _refuse_too_much(task)
     return chosen if max_length is None else [_shortened(task, max_length, say) for task in chosen]
+
+
+def _refuse_too_much(task: Task) -> None:
+    """Raise UserError for a grid that is too large to be written down, before it is."""
+    sizes = {name: len(v) if isinstance(v, list) else v for name, v in task.grid_settings().items()}
+    counts = {name: size for name, size in sizes.items() if isinstance(size, int) and size > 1}
+    if (cells := math.prod(counts.values())) > MOST_CELLS:
+        factors = " x ".join(f"{size:,} {name}" for name, size in counts.items())
+        raise UserError(f"task {task.kind!r} would have {cells:,} cells ({factors}); a run has at most {MOST_CELLS:,}")
+    if (longest := max(task.lengths)) > LONGEST:
+        raise UserError(f"lengths of task {task.kind!r} must be at most {LONGEST:,} tokens; given {longest:,}")
 
 
 def _shortened(task: Task, longest: int, say: Say) -> Task:
@@ -88,17 +106,35 @@ def plan(
     output: str | PathLike[str],
     *,
     retry_failed: bool = False,
+    say: Say = log.info,
 ) -> Plan:
-    """Return every task under every attention. Raise every UserError that can be found without loading the weights."""
+    """Return every task under every attention. Raise every UserError that can be found without loading the weights.
+
+    A task that looks into attention is left out, and that is said, where the model is not rewritten.
+    """
     parsed = [parse(given) if isinstance(given, str) else given for given in attentions]
     for task in chosen:
         task.read()
-    resolved = [attention.resolve(checkpoint.shape) for attention in parsed]
+    resolved = [resolve(checkpoint, attention) for attention in parsed]
     _ = checkpoint.device_and_dtype
     store = Store(output)
-    runs = dict.fromkeys(Run(checkpoint, attention, task) for attention in resolved for task in chosen)
+    runs = dict.fromkeys(
+        Run(checkpoint, attention, task) for attention in resolved for task in _possible(attention, chosen, say)
+    )
     todo = {run: missing(run.task.cells(), store.cells(run.name), retry_failed=retry_failed) for run in runs}
     return Plan(checkpoint, todo, store, retry_failed)
+
+
+def _possible(attention: Attention, chosen: Sequence[Task], say: Say) -> list[Task]:
+    """Return the tasks that can be measured under an attention. UserError where none is left."""
+    blind = [task for task in chosen if isinstance(attention, Unrewritten) and task.looks_into_attention]
+    kinds = ", ".join(task.kind for task in blind)
+    why = f"{kinds} looks into attention, which a model that is not rewritten (--attention none) does not show"
+    if blind and len(blind) == len(chosen):
+        raise UserError(f"{why}; give an attention such as softmax, or another --task")
+    if blind:
+        say(f"{why}: left out")
+    return [task for task in chosen if task not in blind]
 
 
 def execute(
@@ -112,51 +148,64 @@ def execute(
     """Measure everything that is missing; the checkpoint is loaded once, and only if anything is.
 
     `batch_size` is how many cells are measured together; None chooses it for each context length. `progress` shows a
-    bar in a terminal and in a notebook.
+    bar in a terminal and in a notebook; elsewhere it says a line now and then.
     """
     todo = [run for run, cells in plan.todo.items() if cells]
+    for run in plan.runs:
+        if run not in todo:
+            plan.store.describe(run.name, run.description)
     if not todo:
         say("Everything is in the store already.")
         return
     say(f"Loading {plan.checkpoint.label} ...")
     hf = plan.checkpoint.load()
-    for attention in dict.fromkeys(run.attention for run in todo):
-        with running(plan.checkpoint, hf, attention) as model:
-            model.prefill_chunk = prefill_chunk
-            for run in todo:
-                if run.attention == attention:
-                    _execute_one(plan, run, model, batch_size, say, progress)
+    with _progress(plan, todo, say) if progress else nullcontext() as shown:
+        for attention in dict.fromkeys(run.attention for run in todo):
+            with running(plan.checkpoint, hf, attention) as model:
+                model.prefill_chunk = prefill_chunk
+                for run in todo:
+                    if run.attention == attention:
+                        _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)
 
 
-def _execute_one(plan: Plan, run: Run, model: Model, batch_size: int | None, say: Say, progress: bool) -> None:
+def _progress(plan: Plan, todo: Sequence[Run], say: Say) -> Progress:
+    cells = [plan.todo[run] for run in todo]
+    lengths = {cell.context_length for some in cells for cell in some}
+    return Progress(cells, {length: estimate.work(plan.checkpoint, length) for length in lengths}, say)
+
+
+def _execute_one(
+    plan: Plan, run: Run, model: Model, batch_size: int | None, say: Say, progress: Progress | None
+) -> None:
     cells = plan.todo[run]
     title = f"{run.task.kind} | {describe(run.attention)}"
     done = len(run.task.cells()) - len(cells)
-    say(f"{title}: {len(cells)} cells" + (f" to measure, {done} already there" if done else ""))
+    say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
     sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
-    failed = 0
-    hidden = None if progress and "ipykernel" not in sys.modules else not progress  # None: shown in a terminal
-    with tqdm(
-        total=sum(cell.context_length for cell in cells),
-        desc=title,
-        unit="tok",
-        unit_scale=True,
-        leave=False,
-        disable=hidden,
-    ) as bar:
+    failed, left = 0, set(cells)
+    if progress is not None:
+        progress.begin(title)
 
-        def stored(measurement: Measurement) -> None:
-            nonlocal failed
-            failed += measurement.error is not None
-            bar.update(measurement.cell.context_length)
+    def stored(measurement: Measurement) -> None:
+        nonlocal failed
+        failed += measurement.error is not None
+        left.discard(measurement.cell)
+        if progress is not None:
+            progress.finished([measurement.cell])
 
-        measure(
-            run, model, plan.store, cells, session=session(run, model, sizes), batch_size=sizes,
-            retry_failed=plan.retry_failed, progress=stored,
-        )  # fmt: skip
+    measure(
+        run, model, plan.store, cells, session=session(run, model, sizes), batch_size=sizes,
+        retry_failed=plan.retry_failed, progress=stored,
+    )  # fmt: skip
+    if progress is not None and left:
+        progress.finished(list(left))  # another process has measured them in the meantime
     if failed:
-        say(f"{title}: {failed} cells failed; the report marks them, --retry-failed tries again")
+        say(f"{title}: {_counted(failed)} failed; the report marks them, --retry-failed tries again")
+
+
+def _counted(cells: int) -> str:
+    return "1 cell" if cells == 1 else f"{cells} cells"
 
 
 def results(plan: Plan) -> "pd.DataFrame":

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, harmless
 from ssmax_eval.measurement import Cell, Measurement
-from ssmax_eval.store import Store, read_runs, run_folders
+from ssmax_eval.settings import built, checked
+from ssmax_eval.store import RUN_FILE, Store, read_runs, run_folders
 from ssmax_eval.tasks import TASKS, Task
 from ssmax_eval.user_code import load_class
 
@@ -31,8 +32,9 @@ class StoredCell:
     def show(self) -> str:
         """Return what was asked, what came, and how it was scored."""
         found = self.measurement
-        head = f"{self.task.kind}  {_written(found.cell)}"
-        return f"{head}\n{self.task.show(found, self.tokenizer) if found.error is None else f'failed: {found.error}'}"
+        head = f"{self.task.kind}  {written(found.cell)}"
+        shown = self.task.show(found, self.tokenizer) if found.error is None else f"failed: {found.error}"
+        return harmless(f"{head}\n{shown}")
 
 
 def find(
@@ -48,12 +50,20 @@ def find(
     record = read_runs(folder)[folder.name]
     given = _given(record)
     source = Checkpoint(checkpoint or given["checkpoint"])
-    if source.fingerprint != record["identity"]["checkpoint"]["fingerprint"]:
+    if source.fingerprint != _part(record, "checkpoint").get("fingerprint"):
         raise UserError(f"{source.name!r} is not the checkpoint that was measured; give it with --checkpoint")
-    rebuilt = _task(record["identity"]["task"], given, measurement.cell, texts, task)
+    rebuilt = _task(_part(record, "task"), given, measurement.cell, texts, task)
     if source.tokenizer is None:
         raise UserError(f"{source.name!r} has no tokenizer")
     return StoredCell(measurement, rebuilt, source.tokenizer)
+
+
+def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a run's identity. UserError where it is not there."""
+    part = record["identity"].get(name)
+    if not isinstance(part, dict):
+        raise UserError(f"{RUN_FILE} of this run does not say which {name} was measured; it cannot be looked into")
+    return part
 
 
 def _the_one(run: str, cell: str, wanted: Mapping[str, str]) -> tuple[Path, Measurement]:
@@ -67,27 +77,41 @@ def _the_one(run: str, cell: str, wanted: Mapping[str, str]) -> tuple[Path, Meas
     if len(having) > 1:
         raise UserError(f"{run!r} holds several runs with a cell {cell!r}; give one of them: {', '.join(having)}")
     if found:
-        raise UserError(f"several cells of {having[0]!r} fit {cell!r}; one of them: {_written(found[0][1].cell)}")
+        raise UserError(f"several cells of {having[0]!r} fit {cell!r}; one of them: {written(found[0][1].cell)}")
     if len(folders) > 1:
         names = ", ".join(folder.name for folder in folders)
         raise UserError(f"{run!r} holds several runs, and none has a cell {cell!r}; give one of them: {names}")
     near = next(iter(there[folders[0]]), None)
-    hint = f"a cell that it has: {_written(near)}" if near else "it has none yet"
+    hint = f"a cell that it has: {written(near)}" if near else "it has none yet"
     raise UserError(f"{folders[0].name!r} has no cell {cell!r}; {hint}")
 
 
 def _given(record: Mapping[str, Any]) -> dict[str, Any]:
     """Where the parts of a run came from, by the newest session that says so."""
     sessions = [line for line in record["sessions"] if line.get("kind", "session") == "session"]
-    known = [line["given"] for line in sessions if "given" in line]
-    return {"checkpoint": record["columns"]["checkpoint"], "texts": [], **(known[-1] if known else {})}
+    known = [line["given"] for line in sessions if _is_given(line.get("given"))]
+    return {"checkpoint": record["columns"].get("checkpoint"), "texts": [], **(known[-1] if known else {})}
+
+
+def _is_given(given: Any) -> bool:
+    """Whether this is what `session.given` writes down."""
+    return (
+        isinstance(given, dict)
+        and isinstance(given.get("checkpoint"), str)
+        and isinstance(given.get("texts", []), list)
+        and all(isinstance(text, str) for text in given.get("texts", []))
+        and isinstance(given.get("grid", {}), dict)
+        and isinstance(given.get("task", ""), str)
+    )
 
 
 def _task(
     identity: Mapping[str, Any], given: Mapping[str, Any], cell: Cell, texts: tuple[str, ...], place: str | None
 ) -> Task:
     """The task of a stored run. UserError where its texts, or its code, are not those that were measured."""
-    kind = identity["kind"]
+    kind = identity.get("kind")
+    if not isinstance(kind, str):
+        raise UserError(f"{RUN_FILE} of this run does not name its task; it cannot be looked into")
     if "code" not in identity and kind in TASKS:
         cls: Any = TASKS[kind]
     elif place or "task" in given:
@@ -97,10 +121,10 @@ def _task(
     names = {f.name for f in fields(cls)}
     settings = {**given.get("grid", {}), **identity, "lengths": [cell.context_length]}
     settings["texts"] = texts or given["texts"]
-    plain = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items() if name in names}
-    task: Task = cls(**plain)
+    where = f"{RUN_FILE} of this run"
+    task: Task = built(cls, checked(cls, {n: v for n, v in settings.items() if n in names}, where), where)
     now = task.identity()
-    if now["texts"] != identity["texts"]:
+    if now["texts"] != identity.get("texts"):
         raise UserError("the text is not the one that was measured; give it with --text")
     if now.get("code") != identity.get("code"):
         raise UserError(
@@ -136,5 +160,6 @@ def _same(value: Any, text: str) -> bool:
     return str(value) == text
 
 
-def _written(cell: Cell) -> str:
+def written(cell: Cell) -> str:
+    """Return a cell as `--cell` takes it: `context_length=512,depth=0.5,trial=0`."""
     return ",".join(f"{name}={value}" for name, value in cell.coordinates().items())

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ssmax_eval.errors import UserError
-from ssmax_eval.files import write_whole
+from ssmax_eval.files import read_whole, write_whole
+from ssmax_eval.measurement import Quantity
 from ssmax_eval.store.upgrade import upgraded
 
 RUN_FILE = "run.json"
+TEXTS = ("checkpoint", "attention", "task", "dtype", "rope")
+"""Columns that are texts."""
 FORMAT = 1
 """Version of what is written. Raised when an older reader would misread it; `upgrade.py` then brings old runs up."""
 
@@ -21,9 +24,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     path = folder / RUN_FILE
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
+        run = json.loads(read_whole(path).decode())
     except (ValueError, RecursionError) as error:
         raise UserError(f"{str(path)!r} is not readable as JSON: {error}") from None
     if not isinstance(run, dict):
@@ -48,24 +49,37 @@ def _is_description(run: Mapping[str, Any]) -> bool:
         isinstance(columns, dict)
         and isinstance(columns.get("task"), str)
         and all(value is None or isinstance(value, str | int | float) for value in columns.values())
+        and isinstance(columns.get("train_length", 0), int | type(None))
+        and isinstance(run.get("notes", []), list)
+        and all(isinstance(note, str) for note in run.get("notes", []))
         and isinstance(run.get("identity"), dict)
         and isinstance(quantities, list)
-        and all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in quantities)
+        and all(
+            Quantity.is_record(one) and one["name"] not in {"run", "status", "error", *columns} for one in quantities
+        )
+        and all(isinstance(columns.get(name, ""), str) for name in TEXTS)
     )
 
 
 def claim(folder: Path, run: Mapping[str, Any]) -> None:
     """Write the description of a new run, or check that the run in the folder is this one.
 
-    An empty file, which a full disk can leave, is written again. UserError when the folder holds another run.
+    A file that is lost, empty or no JSON is written again: the folder's name says already which run it is. UserError
+    when the folder holds another run.
     """
     path = folder / RUN_FILE
-    if path.is_file() and not path.stat().st_size:
-        path.unlink()
-    if not path.exists():
+    if not path.exists() or (path.is_file() and not _is_json(path)):
         write_whole(path, _lines({"format": FORMAT, **run}))
     elif read_description(folder)["identity"] != json.loads(json.dumps(run["identity"])):
         raise UserError(f"{str(folder)!r} holds another run; give another --output")
+
+
+def _is_json(path: Path) -> bool:
+    """Whether a file holds a mapping in JSON."""
+    try:
+        return isinstance(json.loads(read_whole(path)), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _lines(run: Mapping[str, Any]) -> str:

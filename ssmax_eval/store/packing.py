@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ssmax_eval.errors import UserError
-from ssmax_eval.files import write_whole
+from ssmax_eval.files import read_whole, write_whole
 from ssmax_eval.measurement import Cell
 from ssmax_eval.store.decimals import Packed, pack_column, unpack_column
 from ssmax_eval.store.lines import CELLS_FILE, Stored, stored_cell, stored_cells
@@ -98,10 +98,7 @@ def unpacked_records(content: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _read_packed(path: Path) -> Iterator[Stored]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    content = read_whole(path)
     version = content.partition(b"\n")[0].decode("ascii", "replace").removeprefix(f"{MAGIC} ").partition(" ")[0]
     if version.isdigit() and int(version) > VERSION:
         raise UserError(
@@ -109,8 +106,9 @@ def _read_packed(path: Path) -> Iterator[Stored]:
             "upgrade it"
         )
     try:
-        yield from (stored_cell(record) for record in unpacked_records(content))
-    except ValueError as error:
+        yield from [stored_cell(record) for record in unpacked_records(content)]
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError, lzma.LZMAError) as error:
+        # What a content of another shape, with a checksum that is right, can raise.
         raise UserError(f"{str(path)!r} is damaged: {error}; restore it, or delete it to measure again") from None
 
 

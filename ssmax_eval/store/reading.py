@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Measurement
 from ssmax_eval.store.description import RUN_FILE, read_description
 from ssmax_eval.store.lines import CELLS_FILE, read_sessions
 from ssmax_eval.store.packing import PACKED_FILE, all_cells
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OF_A_CELL = {"context_length", "depth", "trial", "document", "status", "error", "seconds"}
+"""Columns that each cell has for itself."""
+PLACES = ("position", "layer", "head", "actual_length", "actual_depth")
+"""Columns of numbers that say where a value was measured."""
 CATEGORIES = ("run", "checkpoint", "attention", "task", "dtype", "rope", "status")
 
 
@@ -64,7 +69,7 @@ def read_results(*paths: str | os.PathLike[str]) -> "pd.DataFrame":
 
     folders = run_folders(paths)
     runs = [read_description(folder) for folder in folders]
-    frames = [_frame(folder, run["columns"]) for folder, run in zip(folders, runs, strict=True)]
+    frames = [_frame(folder, run) for folder, run in zip(folders, runs, strict=True)]
     frame = pd.concat([f for f in frames if len(f)], ignore_index=True) if any(map(len, frames)) else frames[0]
     for name in CATEGORIES:
         if name in frame:
@@ -75,6 +80,19 @@ def read_results(*paths: str | os.PathLike[str]) -> "pd.DataFrame":
     return frame
 
 
+def _wrong(found: Measurement, numbers: set[str], taken: set[str]) -> str:
+    """Say why a cell cannot stand in a frame: a text where a number belongs, a name twice; empty where it can."""
+    names = [name for name, _ in found.cell.extra] + [*found.values, *found.rows]
+    if twice := taken.intersection(names):
+        return f"it gives {sorted(twice)[0]!r} again"
+    columns = {**{name: [value] for name, value in found.values.items()}, **found.rows}
+    for name in numbers & columns.keys():
+        column = columns[name]
+        if not isinstance(column, range) and not set(map(type, column)) <= {float, int, bool, type(None)}:
+            return f"{name} must be a number"
+    return ""
+
+
 def _quantities(runs: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Return what each task measures, by name; of two declarations of one quantity, the last."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
@@ -83,11 +101,18 @@ def _quantities(runs: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]
     return {task: list(named.values()) for task, named in found.items()}
 
 
-def _frame(folder: Path, columns: dict[str, Any]) -> "pd.DataFrame":
+def _frame(folder: Path, run: dict[str, Any]) -> "pd.DataFrame":
     import numpy as np
     import pandas as pd
 
-    measurements = [one.measurement for one in all_cells(folder).values()]
+    columns = {name: value for name, value in run["columns"].items() if name not in OF_A_CELL}
+    numbers = {*PLACES, *(one["name"] for one in run["quantities"])}
+    measurements = []
+    for one in all_cells(folder).values():
+        if wrong := _wrong(one.measurement, numbers, {"run", *columns, *OF_A_CELL}):
+            log.warning("%s holds a cell %s that is left out: %s", folder, one.measurement.cell.coordinates(), wrong)
+        else:
+            measurements.append(one.measurement)
     sizes = [max([len(c) for c in m.rows.values()], default=1) for m in measurements]
     table: dict[str, Any] = {"run": folder.name, **columns}
     whole: list[dict[str, Any]] = [

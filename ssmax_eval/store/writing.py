@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ssmax_eval.errors import UserError
 from ssmax_eval.files import append_line, drop_partial_line
 from ssmax_eval.measurement import Cell, Measurement
-from ssmax_eval.store.description import claim
+from ssmax_eval.store.description import claim, read_description
 from ssmax_eval.store.lines import CELLS_FILE, SESSIONS_FILE, sealed
 from ssmax_eval.store.lock import locked
 from ssmax_eval.store.packing import all_cells
@@ -42,6 +43,18 @@ class Store:
     def cells(self, name: str) -> dict[Cell, Measurement]:
         """Return what the run `name` has measured so far, finished and failed; empty when there is no such run."""
         return {cell: one.measurement for cell, one in all_cells(self.root / name).items()}
+
+    def describe(self, name: str, run: Mapping[str, Any]) -> None:
+        """Write the description of a run that has cells again, where it is lost or damaged. UserError as for `writer`.
+
+        Nothing is done where it is whole, so that a store that cannot be written can be read.
+        """
+        folder = self.root / name
+        try:
+            read_description(folder)
+        except UserError:
+            with locked(folder):
+                claim(folder, run)
 
     @contextmanager
     def writer(self, name: str, run: Mapping[str, Any], session: Mapping[str, Any]) -> Iterator[Writer]:

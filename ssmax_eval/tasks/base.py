@@ -13,6 +13,7 @@ from ssmax_eval.tasks.catalogue import TASKS
 from ssmax_eval.user_code import digest as code_digest
 
 if TYPE_CHECKING:
+    from ssmax_eval.checkpoint import Checkpoint
     from ssmax_eval.model import Model
 
 Measure = Callable[[Sequence[Cell]], Iterable[Measurement]]
@@ -41,6 +42,8 @@ class Task(ABC):
     """Its name: that of the class in small letters, `niah_dense` for `NiahDense`."""
     version: ClassVar[int] = 1
     """Raised when a number of the task changes its meaning, so that old cells are not reused in silence."""
+    looks_into_attention: ClassVar[bool] = False
+    """Whether it measures attention weights, which a model that is not rewritten does not show."""
     quantities: ClassVar[tuple[Quantity, ...]] = ()
     """The numbers that it measures, the headline first; reports are made from this alone."""
 
@@ -114,6 +117,13 @@ class Task(ABC):
         """Return what decides the numbers in a cell: kind, version and settings; of a user's own task also its code."""
         own = {} if TASKS.name_of(type(self)) else {"code": code_digest(type(self))}
         return {"kind": self.kind, "version": self.version, **own, **self.settings()}
+
+    def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
+        """Return what else of a checkpoint decides the numbers of this task, besides its fingerprint: nothing, here.
+
+        It becomes a part of what a run says of its task.
+        """
+        return {}
 
     def grid_settings(self) -> dict[str, Any]:
         """Return the fields that decide which cells there are, as plain values."""

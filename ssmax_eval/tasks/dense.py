@@ -101,7 +101,10 @@ class NiahDense(Niah):
         super().__post_init__()
         if len(self.depths) > len(CITIES) or len(set(self.depths)) < len(self.depths):
             raise UserError(f"depths must be at most {len(CITIES)}, all different; given {list(self.depths)}")
-        if "{city}" not in self.needle or "{city}" not in self.question + self.answer_prefix:
+        planted, asked = (
+            text.format(city=CITIES[0], number="") for text in (self.needle, self.question + self.answer_prefix)
+        )
+        if CITIES[0] not in planted or CITIES[0] not in asked:
             raise UserError("needle and question must contain {city}: it tells the needles of a haystack apart")
 
     def maker(self, *arguments: Any, **settings: Any) -> Haystack:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ssmax_eval.attention.functions import l1_normalised
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Quantity
 from ssmax_eval.model import Question
@@ -16,7 +17,7 @@ from ssmax_eval.tasks.prompts import Prompt
 if TYPE_CHECKING:
     from ssmax_eval.model import Answer, Model
 
-STATISTICS = ("needle_score", "max_weight", "entropy", "first_weight")
+STATISTICS = ("needle_score", "max_weight", "entropy", "first_weight", "effective_keys", "sink_weight")
 ANSWERING = ("position", "answer_position")
 """Columns that agree in the row that predicts the first digit of the answer."""
 SECTION = "Attention on the needle"
@@ -28,8 +29,13 @@ class KeyAttention(NeedleTask):
 
     The needle score of a head is the weight that the row predicting the first digit of the answer puts on the
     tokens of the number. The other rows are spread over the sequence by powers of two.
+
+    Entropy and the effective number of keys, exp(entropy), are those of the weights divided by their sum, which is 1
+    unless a sink took some of the weight or the whole row is zeros. `sink_weight` is what no key got: 1 − the sum. A
+    row of zeros has no effective keys.
     """
 
+    looks_into_attention = True
     quantities = (
         Quantity("needle_score", "needle score", "attention weight", "higher", units=("depth", "trial"), same=PROMPT,
                  views=("by_head", "by_length", "by_outcome", "head_map"), where=ANSWERING, best=("layer", "head"),
@@ -44,6 +50,8 @@ class KeyAttention(NeedleTask):
                  views=("fading", "fading_by_layer"), outside=ANSWERING, between=(0.0, None), section=SECTION),
         Quantity("first_weight", "weight on the first token", units=("depth", "trial"), views=("fading",),
                  outside=ANSWERING, between=(0.0, 1.0), section=SECTION),
+        Quantity("sink_weight", "weight on no key", units=("depth", "trial"), views=(), outside=ANSWERING,
+                 between=(0.0, 1.0), section=SECTION),
     )  # fmt: skip
 
     probed_rows: int = 6
@@ -83,13 +91,15 @@ def _answering(prompts: list[Prompt]) -> list[int]:
 
 
 def _statistics(keys: list[tuple[int, int]]) -> Callable[[Tensor], Tensor]:
-    """Reduce weights [B, H, R, T] to the four statistics, [4, B, H, R]."""
+    """Reduce weights [B, H, R, T] to STATISTICS, [statistics, B, H, R]."""
 
     def reduce(weights: Tensor) -> Tensor:
         a = weights.float()
         needle = torch.stack([a[i, ..., start:stop].sum(-1) for i, (start, stop) in enumerate(keys)])
-        entropy = torch.special.entr(a).sum(-1)
-        return torch.stack([needle, a.amax(-1), entropy, a[..., 0]])
+        total = a.sum(-1)
+        entropy = torch.special.entr(l1_normalised(a)).sum(-1)
+        effective = entropy.exp().masked_fill(total == 0, 0.0)
+        return torch.stack([needle, a.amax(-1), entropy, a[..., 0], effective, (1 - total).clamp(0, 1)])
 
     return reduce
 
@@ -103,5 +113,4 @@ def _rows(table: Tensor, positions: list[int]) -> dict[str, list[Any]]:
     }
     for i, name in enumerate(STATISTICS):
         columns[name] = table[:, i].flatten().tolist()
-    columns["effective_keys"] = table[:, STATISTICS.index("entropy")].exp().flatten().tolist()
     return columns

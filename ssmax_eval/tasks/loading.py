@@ -37,12 +37,14 @@ def settings() -> dict[str, Path]:
     return shipped("tasks", "tasks")
 
 
-def draft(given: str | Task | type[Task]) -> Draft:
+def draft(given: str | Task | type[Task] | Draft) -> Draft:
     """Return the beginnings of a task.
 
     `given` is the name of a shipped YAML file, the path of a YAML file, a class as `my_task.py:Mine` or
-    `package.module:Mine`, the class itself, or a task. UserError says what is wrong with it.
+    `package.module:Mine`, the class itself, a task, or a draft. UserError says what is wrong with it.
     """
+    if isinstance(given, Draft):
+        return given
     if isinstance(given, Task):
         values = {f.name: getattr(given, f.name) for f in fields(given)}
         return Draft(type(given), checked(type(given), values, f"task {given.kind!r}"), f"task {given.kind!r}")

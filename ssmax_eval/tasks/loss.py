@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from ssmax_eval.corpus import Text, shuffled
+from ssmax_eval.corpus import Text, shuffled, text_digest
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.tasks.base import Measure, Task, grid
 
 if TYPE_CHECKING:
+    from ssmax_eval.checkpoint import Checkpoint
     from ssmax_eval.model import Model
 
 
@@ -26,6 +28,15 @@ class Document(NamedTuple):
     """Name of the text that it begins in."""
     ids: list[int]
     """Its tokens."""
+    text: str = ""
+    """What they say; what a tokenizer cuts through is counted whole."""
+    predicted: str = ""
+    """The part of the text that is predicted: all of it after the first token."""
+
+    def values(self) -> dict[str, Any]:
+        """Return what a cell says of its document; of the predicted text the UTF-8 bytes, for bits per byte."""
+        size = len(self.predicted.encode(errors="surrogatepass"))
+        return {"source": self.source, "document_digest": text_digest(self.text), "bytes": size}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +47,9 @@ class Loss(Task):
 
     version = 2  # 1: losses of OPT and Whisper models were computed from blank tokens
     quantities = (
-        Quantity("nll", "loss", "nats per token", "lower", pool="prefix", units=("source", "document"),
-                 same=("source", "document"), views=("by_position", "by_length", "perplexity"), between=(0.0, None),
+        Quantity("nll", "loss", "nats per token", "lower", pool="prefix",
+                 units=("source", "document_digest", "document"), same=("source", "document", "document_digest"),
+                 views=("by_position", "by_length", "perplexity"), between=(0.0, None),
                  section="Loss", about="How well each token is predicted from all before it. Lower is better."),
     )  # fmt: skip
 
@@ -57,20 +69,28 @@ class Loss(Task):
 
         def measure(cells: Sequence[Cell]) -> list[Measurement]:
             chosen = [documents[cell.context_length][cell.document or 0] for cell in cells]
-            losses = model.token_losses(torch.tensor([ids for _, ids in chosen]))
+            losses = model.token_losses(torch.tensor([document.ids for document in chosen]))
             positions = range(1, losses.shape[1] + 1)
             return [
-                Measurement(cell, {"source": source}, {"position": positions, "nll": nll.tolist()})
-                for cell, (source, _), nll in zip(cells, chosen, losses, strict=True)
+                Measurement(cell, document.values(), {"position": positions, "nll": nll.tolist()})
+                for cell, document, nll in zip(cells, chosen, losses, strict=True)
             ]
 
         return measure
+
+    def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
+        """Return the special tokens that windows of a given text begin with. (They were left out once.)"""
+        begin = _beginning(checkpoint.tokenizer) if self.texts and checkpoint.tokenizer is not None else []
+        return {"begin": begin} if begin else {}
 
     def show(self, measurement: Measurement, tokenizer: Any) -> str:
         """Return the mean loss of a document and its least expected tokens, each after what stands before it."""
         cell = measurement.cell
         number = cell.document or 0
-        source, ids = self.cut(tokenizer, cell.context_length, number + 1)[number]
+        document = self.cut(tokenizer, cell.context_length, number + 1)[number]
+        if measurement.values.get("document_digest") not in (None, text_digest(document.text)):
+            raise UserError(f"document {number} of {cell.context_length} tokens is not the one that was measured")
+        source, ids = document.source, document.ids
         losses = [float(x) for x in measurement.rows["nll"] if x is not None]
         lines = [f"document {source!r}: {sum(losses) / len(losses):.4f} nats per token; the least expected tokens:"]
         for i in sorted(range(len(losses)), key=losses.__getitem__, reverse=True)[:SHOWN]:
@@ -98,28 +118,71 @@ class Loss(Task):
         return found
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    """Return the tokens of a text, with the special tokens that begin a text and without those that end one."""
-    encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
+class Tokens(NamedTuple):
+    """A text as tokens."""
+
+    ids: list[int]
+    ends: list[int]
+    """Where in the text each token ends."""
+
+    def span(self, text: str, start: int, stop: int) -> str:
+        """Return what tokens start ... stop-1 say, with any space before them."""
+        return text[self.ends[start - 1] if start else 0 : self.ends[stop - 1]]
+
+
+def _encode(tokenizer: Any, text: str, *, special: bool = True) -> Tokens:
+    """Return the tokens of a text, with the special tokens that begin a text (or none) and without those that end one.
+
+    A tokenizer that is not fast says nothing of places: what its tokens say is decoded, as often as it takes.
+    """
+    fast = bool(getattr(tokenizer, "is_fast", False))
+    encoded = tokenizer(
+        text,
+        add_special_tokens=special,
+        return_special_tokens_mask=True,
+        return_offsets_mapping=fast,
+        verbose=False,
+    )
     stop = len(encoded["input_ids"])
-    while stop and encoded["special_tokens_mask"][stop - 1]:
+    while special and stop and encoded["special_tokens_mask"][stop - 1]:
         stop -= 1
     ids: list[int] = encoded["input_ids"][:stop]
-    return ids
+    ends = list(accumulate((end for _, end in encoded["offset_mapping"][:stop]), max)) if fast else []
+    return Tokens(ids, ends)
+
+
+def _beginning(tokenizer: Any) -> list[int]:
+    """Return the special tokens that begin a text."""
+    encoded = tokenizer("a", return_special_tokens_mask=True, verbose=False)
+    pairs = zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
+    return [token for token, _ in takewhile(lambda pair: pair[1], pairs)]
+
+
+def _document(
+    tokenizer: Any, source: str, begin: list[int], text: str, tokens: Tokens, start: int, stop: int
+) -> Document:
+    """Return tokens start ... stop-1 of a text as a document that begins with the special tokens `begin`."""
+    ids = begin + tokens.ids[start:stop]
+    first = start + (not begin)
+    if tokens.ends:
+        return Document(source, ids, tokens.span(text, start, stop), tokens.span(text, first, stop))
+    decoded = [tokenizer.decode(tokens.ids[i:stop], skip_special_tokens=True) for i in (start, first)]
+    return Document(source, ids, *decoded)
 
 
 def _windows(tokenizer: Any, texts: Sequence[Text], length: int, wanted: int) -> list[Document]:
     """Return consecutive windows: the first of every text, then the second, and so on.
 
-    Each begins with the special tokens that begin a text.
+    Each begins with the special tokens that begin a text. Window i starts at i times the length, so the windows of
+    another length are other texts, which their digests tell apart.
     """
-    begin = _encode(tokenizer, "")
+    begin = _beginning(tokenizer)
     body = length - len(begin)
     turns: list[list[Document]] = []
     for text in texts:
-        ids = tokenizer(text.content, add_special_tokens=False, verbose=False)["input_ids"]
-        fits = min(len(ids) // body, wanted)
-        turns.append([Document(text.name, begin + ids[i * body : (i + 1) * body]) for i in range(fits)])
+        tokens = _encode(tokenizer, text.content, special=False)
+        starts = [i * body for i in range(min(len(tokens.ids) // body, wanted))]
+        turns.append([_document(tokenizer, text.name, begin, text.content, tokens, i, i + body) for i in starts])
     rounds = range(max(map(len, turns), default=0))
     return [turn[i] for i in rounds for turn in turns if i < len(turn)][:wanted]
 
@@ -128,16 +191,17 @@ def _joined(tokenizer: Any, texts: Sequence[Text], length: int, wanted: int) -> 
     """Return texts put together until each document is long enough, cut at exactly `length` tokens."""
     documents: list[Document] = []
     parts: list[Text] = []
-    tokens = 0
+    count = 0
     for text in texts:
         parts.append(text)
-        tokens += len(_encode(tokenizer, text.content))
-        if tokens >= length:
-            ids = _encode(tokenizer, "\n\n".join(part.content for part in parts))
-            if len(ids) < length:
+        count += len(_encode(tokenizer, text.content).ids)
+        if count >= length:
+            joined = "\n\n".join(part.content for part in parts)
+            tokens = _encode(tokenizer, joined)
+            if len(tokens.ids) < length:
                 continue
-            documents.append(Document(parts[0].name, ids[:length]))
-            parts, tokens = [], 0
+            documents.append(_document(tokenizer, parts[0].name, [], joined, tokens, 0, length))
+            parts, count = [], 0
         if len(documents) == wanted:
             break
     return documents

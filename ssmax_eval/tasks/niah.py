@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from ssmax_eval.corpus import filler, shuffled
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
 from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model import Question
 from ssmax_eval.tasks.base import Measure, Task, grid
+from ssmax_eval.tasks.chat import DATE, render
 from ssmax_eval.tasks.prompts import Haystack, Prompt, Wording
 
 if TYPE_CHECKING:
+    from ssmax_eval.checkpoint import Checkpoint
     from ssmax_eval.model import Answer, Model
 
 SCORINGS = ("teacher_forced", "generate")
-PROMPT = ("expected", "actual_length", "prompt")
+PROMPT = ("expected", "actual_length", "prompt", "prompt_digest")
 """Columns that agree where two series saw the same prompt."""
 AROUND = 160
 """Characters shown on either side of a needle."""
@@ -65,8 +67,12 @@ class NeedleTask(Task):
             raise UserError(f"depths lie between 0 (start) and 1 (end); given {list(self.depths)}")
         if self.trials < 1 or not 1 <= self.digits <= 15:
             raise UserError(f"trials must be 1 or more and digits 1 to 15; given {self.trials} and {self.digits}")
-        if "{number}" not in self.needle:
-            raise UserError(f"the needle must contain {{number}}; given {self.needle!r}")
+        _ = self.wording  # refuses sentences that cannot be filled in
+
+    @property
+    def wording(self) -> Wording:
+        """The sentences of the task."""
+        return Wording(self.intro, self.needle, self.question, self.answer_prefix)
 
     def cells(self) -> list[Cell]:
         return [
@@ -78,10 +84,21 @@ class NeedleTask(Task):
 
     def haystack(self, tokenizer: Any) -> tuple[Haystack, bool]:
         """Return the maker of prompts for a tokenizer, and whether it uses the chat template."""
-        chat = self.chat_template and bool(getattr(tokenizer, "chat_template", None))
-        wording = Wording(self.intro, self.needle, self.question, self.answer_prefix)
+        chat = self._chats(tokenizer)
         text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
-        return self.maker(tokenizer, text, wording, chat=chat, digits=self.digits, seed=self.seed), chat
+        return self.maker(tokenizer, text, self.wording, chat=chat, digits=self.digits, seed=self.seed), chat
+
+    def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
+        """Return the date that the chat template is told, where it asks for one."""
+        return super().of_checkpoint(checkpoint) | self._dated(checkpoint.tokenizer)
+
+    def _chats(self, tokenizer: Any) -> bool:
+        """Whether prompts go through the chat template."""
+        return self.chat_template and bool(getattr(tokenizer, "chat_template", None))
+
+    def _dated(self, tokenizer: Any) -> dict[str, str]:
+        """The date that the chat template is told, where it asks for one."""
+        return {"date": str(DATE)} if self._chats(tokenizer) and render(tokenizer, "").dated else {}
 
     def maker(self, *arguments: Any, **settings: Any) -> Haystack:
         """Return what makes the prompts."""
@@ -92,7 +109,7 @@ class NeedleTask(Task):
         for length in self.lengths:  # raises for a length that cannot be, before anything is measured
             haystack.prompt(Cell(length, depth=self.depths[0], trial=0))
 
-        common = {"prompt": "chat" if chat else "plain"}
+        common = {"prompt": "chat" if chat else "plain", **self._dated(model.tokenizer)}
 
         def measure(cells: Sequence[Cell]) -> Iterator[Measurement]:
             started = time.perf_counter()
@@ -103,10 +120,12 @@ class NeedleTask(Task):
             for batch in together:
                 started = time.perf_counter()
                 mine = [prompts[cell] for cell in batch]
-                found = self.found(model, mine, next(answers))
+                answer = next(answers)
+                found = self.found(model, mine, answer)
+                again = [self._again(model, *one) for one in zip(mine, answer.chosen, strict=True)]
                 seconds = each + (time.perf_counter() - started) / len(batch)
-                for cell, prompt, (values, rows) in zip(batch, mine, found, strict=True):
-                    yield Measurement(cell, {**common, **reached(prompt), **values}, rows, seconds=seconds)
+                for cell, prompt, (values, rows), more in zip(batch, mine, found, again, strict=True):
+                    yield Measurement(cell, {**common, **reached(prompt), **values, **more}, rows, seconds=seconds)
 
         return measure
 
@@ -148,6 +167,18 @@ class NeedleTask(Task):
         ids = torch.tensor([p.ids for p in prompts])
         return Question(ids, max(len(p.ids) - p.answer_start for p in prompts))
 
+    def _again(self, model: "Model", prompt: Prompt, chosen: torch.Tensor) -> dict[str, Any]:
+        """Decode where teacher forcing cannot tell, because the model began the answer with other tokens; else {}."""
+        if not begins_otherwise(model.tokenizer, prompt, chosen):
+            return {}
+        text = model.generate(prompt.ids[: prompt.answer_start], len(prompt.number) + 2).strip()
+        leading = _common(text, prompt.number)
+        return {
+            "score": float(leading == len(prompt.number)),
+            "leading_digits": leading / len(prompt.number),
+            "answer": text,
+        }
+
     @abstractmethod
     def found(
         self, model: "Model", prompts: list[Prompt], answer: "Answer"
@@ -168,7 +199,17 @@ class Niah(NeedleTask):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.scoring not in SCORINGS:
-            raise UserError(f"unknown scoring {self.scoring!r}; known: {', '.join(SCORINGS)}")
+            raise UserError(f"unknown scoring {shown(self.scoring)}; known: {', '.join(SCORINGS)}")
+        if self.max_new_tokens < 1:
+            raise UserError(f"max_new_tokens must be 1 or more; given {self.max_new_tokens}")
+
+    def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
+        """Return the date of prompts, and for decoding the tokens that end an answer."""
+        ends = {"end_tokens": checkpoint.end_tokens} if self.scoring == "generate" else {}
+        return super().of_checkpoint(checkpoint) | ends
+
+    def _again(self, model: "Model", prompt: Prompt, chosen: torch.Tensor) -> dict[str, Any]:
+        return {} if self.scoring == "generate" else super()._again(model, prompt, chosen)
 
     def found(
         self, model: "Model", prompts: list[Prompt], answer: "Answer"
@@ -193,6 +234,7 @@ def reached(prompt: Prompt) -> dict[str, Any]:
         "actual_depth": round(prompt.depth, 4),
         "city": prompt.city,
         "expected": prompt.number,
+        "prompt_digest": prompt.digest,
     }
 
 
@@ -212,6 +254,21 @@ def scored(tokenizer: Any, prompt: Prompt, logprobs: torch.Tensor, chosen: torch
         "logprob": round(float(logprobs[-len(answer) :].double().mean()), 6),
         "answer": text,
     }
+
+
+def begins_otherwise(tokenizer: Any, prompt: Prompt, chosen: torch.Tensor) -> bool:
+    """Whether the choices under teacher forcing leave the expected tokens, and yet say nothing else so far.
+
+    Where a token holds several digits, "12" and "34" may also be written "1" and "234": what comes after the first
+    other choice is then not known from one pass.
+    """
+    answer = prompt.ids[prompt.answer_start :]
+    choices = chosen[-len(answer) :].tolist()
+    right = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(choices, answer, strict=True))))
+    if right == len(answer):
+        return False
+    written, expected = str(tokenizer.decode(choices[: right + 1])), str(tokenizer.decode(answer))
+    return expected.startswith(written) or written.startswith(expected)
 
 
 def _common(a: str, b: str) -> int:

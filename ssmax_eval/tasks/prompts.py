@@ -6,11 +6,13 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any
 
-from ssmax_eval.corpus import SENTENCE_END
+from ssmax_eval.corpus import SENTENCE_END, text_digest
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
+from ssmax_eval.tasks.chat import render
 
 HAYSTACK = "\u241fHAYSTACK\u241f"
 """Stands for the haystack while a chat template is applied."""
@@ -20,6 +22,9 @@ ENDINGS = ("", ".", " ...", " etc.", ", etc. ...")
 
 SLACK = 0.1
 """Share of the haystack by which a needle may be off its depth to stand between two sentences."""
+
+DIGITS = "1234567890"
+"""A tokenizer must give these back, or every number is the same to the model."""
 
 CITIES = (  # noqa: SIM905 (a list of sixty lines reads worse)
     "Amsterdam Athens Bangkok Barcelona Beijing Berlin Bogota Boston Brussels Budapest Cairo Chicago "
@@ -43,6 +48,28 @@ class Wording:
     answer_prefix: str
     """Begins the answer, up to the number."""
 
+    def __post_init__(self) -> None:
+        for name, sentence in vars(self).items():
+            _check_sentence(name, sentence, ("city", "number") if name == "needle" else ("city",))
+        if not re.search(r"(?<!\d)1234567(?!\d)", self.needle.format(city="", number="1234567")):
+            raise UserError(f"the needle must contain {{number}}, with no digit beside it; given {self.needle!r}")
+
+
+def _check_sentence(name: str, sentence: str, known: tuple[str, ...]) -> None:
+    """UserError where a sentence of the task holds an unknown field, or is no valid text."""
+    try:
+        found = [field for _, field, _, _ in Formatter().parse(sentence) if field is not None]
+        if strange := [field for field in found if field not in known]:
+            raise KeyError(strange[0])
+        sentence.format(**dict.fromkeys(known, "7")).encode()
+    except KeyError as error:
+        choice = " or ".join(f"{{{field}}}" for field in known)
+        raise UserError(f"unknown field {{{error.args[0]}}} in {name}; it takes {choice}: {sentence!r}") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{name} holds half of a character (a lone surrogate): {sentence!r}") from None
+    except ValueError as error:
+        raise UserError(f"{name} is not readable ({error}); a brace is written twice: {sentence!r}") from None
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -65,6 +92,11 @@ class Prompt:
     city: str
     number: str
 
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that tell this text from others: two models with the same were asked the same."""
+        return text_digest(self.text)
+
 
 class Haystack:
     """Make prompts for one tokenizer, one filler and one wording."""
@@ -72,6 +104,9 @@ class Haystack:
     def __init__(self, tokenizer: Any, filler: str, wording: Wording, *, chat: bool, digits: int, seed: int) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise UserError("exact lengths need a fast tokenizer (one that reports character offsets)")
+        kept = tokenizer.decode(tokenizer(f" {DIGITS}", add_special_tokens=False, verbose=False)["input_ids"])
+        if DIGITS not in "".join(kept.split()):
+            raise UserError(f"this tokenizer loses digits: {DIGITS!r} comes back as {kept.strip()!r}")
         self.tokenizer, self.filler, self.wording = tokenizer, filler, wording
         self.chat, self.digits, self.seed = chat, digits, seed
         self.starts = [0] + [m.end() for m in SENTENCE_END.finditer(filler)]
@@ -117,12 +152,7 @@ class Haystack:
         w = self.wording
         intro, question, prefix = (part.format(city=city) for part in (w.intro, w.question, w.answer_prefix))
         body = "\n\n".join(filter(None, (intro, HAYSTACK, question)))
-        if self.chat:
-            message = [{"role": "user", "content": body}]
-            rendered = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-            whole = rendered + prefix
-        else:
-            whole = f"{body}\n{prefix}"
+        whole = render(self.tokenizer, body).text + prefix if self.chat else f"{body}\n{prefix}"
         head, found, tail = whole.partition(HAYSTACK)
         if not found or HAYSTACK in tail:
             raise UserError("the chat template does not keep the message as it is; try --no-chat-template")
@@ -186,6 +216,8 @@ class Haystack:
         self, text: str, ids: list[int], offsets: list[tuple[int, int]], number: str, answer_at: int
     ) -> tuple[int, int, tuple[int, int]]:
         """Return the first token of the answer, the first of its digits, and the tokens of the needle's number."""
+        if number not in text or number not in "".join(text[a:b] for a, b in offsets):
+            raise UserError("this tokenizer, or its chat template, drops digits; the needle cannot be found")
         key_at, answer_start = text.index(number), len(ids)
         while answer_start > 0 and offsets[answer_start - 1][0] >= answer_at:
             answer_start -= 1

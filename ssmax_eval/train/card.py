@@ -1,6 +1,7 @@
 """The model card of a trained checkpoint."""
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import yaml
 
 from ssmax_eval.files import write_whole
+from ssmax_eval.tasks.trained import WORDS, options_for
 from ssmax_eval.train.recipe import Recipe
 
 
@@ -20,8 +22,16 @@ A Llama of {recipe.layers} layers, {recipe.heads} heads and width {recipe.width}
 trained on sequences of {recipe.train_length} tokens: text, numbers hidden in text with questions about them, and
 tables of numbers to look up. It was made to compare attentions on, and is good for nothing else.
 
-`ssmax-eval run {folder.name}` evaluates it under the attention that it was trained with, which its config carries;
-`ssmax_eval.load` loads it likewise, and plain transformers after `ssmax_eval.register()`.
+## Run it
+
+```sh
+{_command(folder, recipe, record)}
+```
+
+This runs the attention that it was trained with, which its config names. {_words(recipe)}
+
+`{_call("ssmax_eval.load", repr(str(folder)), record)}` loads it in Python, and plain transformers does after
+`{_call("ssmax_eval.register", "", record)}`.{_code(record)}
 
 ## How it was made
 
@@ -50,6 +60,28 @@ The recipe:
 ```
 """
     write_whole(folder / "README.md", text)
+
+
+def _command(folder: Path, recipe: Recipe, record: dict[str, Any]) -> str:
+    """The command that evaluates a checkpoint in the words that it was trained on."""
+    words = {name: getattr(recipe, name) for name in WORDS} if recipe.needle_sequences else {}
+    options = [options_for(words)] * bool(words) + ["--trust-remote-code"] * ("code" in record)
+    return " ".join(["ssmax-eval run", shlex.quote(str(folder)), *options])
+
+
+def _words(recipe: Recipe) -> str:
+    if not recipe.needle_sequences:
+        return "It was trained on no needles."
+    return "The needles have\nthe words that it was trained on; of others it may find none. `--trials 1` is quicker."
+
+
+def _call(function: str, argument: str, record: dict[str, Any]) -> str:
+    arguments = [argument] * bool(argument) + ["trust_remote_code=True"] * ("code" in record)
+    return f"{function}({', '.join(arguments)})"
+
+
+def _code(record: dict[str, Any]) -> str:
+    return " The code of its attention lies in this folder; read it before you run it." if "code" in record else ""
 
 
 def _reached(rows: list[dict[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,6 +16,7 @@ from ssmax_eval.attention.auto import Auto
 from ssmax_eval.attention.parameters import PerHead
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.config import into_config
+from ssmax_eval.checkpoint.own_code import OwnCode, own_code
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.convert import save_config
 from ssmax_eval.rewriting import rewritten
@@ -30,6 +31,8 @@ class Plan:
     """With its parameters for this shape; those to be learned have the value that they start from."""
     learned: tuple[str, ...]
     """Parameters that are learned."""
+    code: OwnCode | None = None
+    """The code of an attention of the user's own, as it was when the training began."""
 
     @property
     def for_config(self) -> Attention:
@@ -49,6 +52,12 @@ def plan(recipe: Recipe, shape: Shape) -> Plan:
     given = shape.from_config if isinstance(chosen, Auto) and shape.from_config else chosen
     resolved = chosen.resolve(shape)
     learnable = {name for name, hint in get_type_hints(type(resolved)).items() if hint == PerHead | None}
+    learnable |= set(resolved.learned)
+    if fixed := [f.name for f in fields(resolved) if f.name in resolved.learned and f.default is not None]:
+        raise UserError(
+            f"{type(resolved).__name__} learns {fixed[0]!r}, so the field must be None by default; the method `start` "
+            "says what it is at first"
+        )
     if recipe.learn == ("auto",):
         learned = tuple(name for name in resolved.learned if getattr(given, name, None) is None)
     elif strange := sorted(set(recipe.learn) - learnable):
@@ -60,8 +69,8 @@ def plan(recipe: Recipe, shape: Shape) -> Plan:
         learned = recipe.learn
     if learned and resolved.layers is not None:
         raise UserError(f"{recipe.attention!r} rewrites some of the layers; learning needs all of them, or learn: []")
-    into_config(LlamaConfig(), resolved)  # raises what no config can name
-    return Plan(resolved, learned)
+    into_config(LlamaConfig(), resolved)  # raises what no config can hold
+    return Plan(resolved, learned, own_code(type(resolved)))
 
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -110,14 +119,22 @@ def learning(hf: LlamaForCausalLM, chosen: Plan, shape: Shape) -> Iterator[None]
     with rewritten(hf, chosen.attention, shape=shape) as rewriting:
         for i, layer in enumerate(hf.model.layers):
             for name in chosen.learned:
-                start: float | tuple[tuple[float, ...], ...] = getattr(chosen.attention, name)
-                size = chosen.attention.size(name, shape)
-                values = torch.tensor(start[i]) if isinstance(start, tuple) else torch.full((size,), start)
+                values = torch.tensor(_start(chosen.attention, name, i, shape))
                 layer.self_attn.register_parameter(f"ssmax_{name}", nn.Parameter(values.to(hf.device)))
         rewriting.learned = {name: f"ssmax_{name}" for name in chosen.learned}
         # On a processor the fused kernel's backward pass is slower than plain products of short sequences.
         with sdpa_kernel(SDPBackend.MATH) if hf.device.type == "cpu" else nullcontext():
             yield
+
+
+def _start(attention: Attention, name: str, layer: int, shape: Shape) -> list[float]:
+    """The numbers that a learned parameter of one layer starts from. UserError where it has no value."""
+    given: float | tuple[tuple[float, ...], ...] | None = getattr(attention, name)
+    if isinstance(given, tuple):
+        return list(given[layer])
+    if given is None:
+        given = attention.start(name, shape)
+    return [float(given)] * attention.size(name, shape)
 
 
 def learned(hf: LlamaForCausalLM, chosen: Plan) -> dict[str, list[list[float]]]:
@@ -127,7 +144,9 @@ def learned(hf: LlamaForCausalLM, chosen: Plan) -> dict[str, list[list[float]]]:
 
 
 def write(hf: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, chosen: Plan, folder: Path) -> None:
-    """Write a checkpoint folder that names its attention: config, weights, tokenizer."""
+    """Write a checkpoint folder that names its attention: config, weights, tokenizer, and the code of the user's."""
+    if chosen.code is not None:
+        chosen.code.write(folder)
     tokenizer.save_pretrained(folder)
     hf.save_pretrained(folder)
     into_config(hf.config, chosen.for_config)

@@ -10,6 +10,11 @@ from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.settings import assignments, built, checked, from_yaml, shipped
 from ssmax_eval.tasks.prompts import CITIES, Wording
 
+MOST_LAYERS, MOST_WEIGHTS = 1_000, 10**11
+"""Of a model that may be asked for; a larger one fits into no machine that trains alone."""
+MOST_TOKENS = 1 << 30
+"""Tokens of the largest batch that may be asked for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -120,8 +125,25 @@ class Recipe:
             )
         if not 1 <= self.digits <= 15 or not 0 <= self.edge <= 1 or not all(0 < at < 1 for at in self.keep_at):
             raise UserError("digits must be 1 to 15, edge 0 to 1, and keep_at between 0 and 1")
+        if (weights := self.weights) > MOST_WEIGHTS or self.layers > MOST_LAYERS:
+            raise UserError(
+                f"a model of {self.layers:,} layers and about {weights:,} weights is too large to train here; "
+                f"{MOST_LAYERS:,} layers and {MOST_WEIGHTS:,} weights are the most"
+            )
+        if self.sequences * self.train_length > MOST_TOKENS:
+            raise UserError(
+                f"a batch of {self.sequences:,} sequences of {self.train_length:,} tokens is too large; "
+                f"{MOST_TOKENS:,} tokens are the most"
+            )
+        _ = self.wording
         if "{number}" not in self.needle:
             raise UserError(f"the needle must contain {{number}}; given {self.needle!r}")
+
+    @property
+    def weights(self) -> int:
+        """Weights of the model, about: the matrices of its layers, and the two tables of its vocabulary."""
+        inner = self.mlp_width or 8 * self.width // 3
+        return self.layers * (4 * self.width**2 + 3 * self.width * inner) + 2 * self.vocab_size * self.width
 
     @property
     def sequences(self) -> int:

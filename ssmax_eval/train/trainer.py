@@ -21,6 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from ssmax_eval.errors import UserError
 from ssmax_eval.files import append_line, whole_lines, write_whole
 from ssmax_eval.rewriting import seam
 from ssmax_eval.train.data import ANSWER, FREE, LOOKUP, TEXT, Data
@@ -93,7 +94,10 @@ class LMTrainer(Trainer):  # type: ignore[misc]
             right[answers] = (logits.flatten(0, 1)[answers].argmax(-1) == wanted[answers]).float()
             for row, values in enumerate((losses, torch.ones_like(losses), right)):
                 self.seen[row].index_add_(0, kind, values)
-        return (losses * weights).sum() / weights.sum()
+        loss = (losses * weights).sum() / weights.sum()
+        if not math.isfinite(value := float(loss.detach())):
+            raise stop_error(recipe_step(self.recipe, self.state) + 1, f"the loss is {value}")
+        return loss
 
     def create_optimizer(self, model: Any = None) -> AdamW:
         """AdamW; matrices decay, the attention's own parameters have a learning rate of their own."""
@@ -180,6 +184,21 @@ class _Keeping(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if (step := recipe_step(self.recipe, state)) in self.recipe.kept:
             self.keep(step)
+
+
+def stop_error(step: int, why: str) -> UserError:
+    """The error of a training that cannot go on."""
+    return UserError(
+        f"the training stopped at step {step}: {why}; a lower lr, a longer warmup, a lower clip or bf16=false would "
+        "help, in a new folder"
+    )
+
+
+def refuse_broken(hf: Any, step: int) -> None:
+    """Raise UserError where a weight is NaN or infinite."""
+    for name, weight in hf.named_parameters():
+        if not weight.isfinite().all():
+            raise stop_error(step, f"{name!r} is not finite")
 
 
 def recipe_step(recipe: Recipe, state: TrainerState) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import transformers
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from ssmax_eval import __version__
@@ -22,13 +23,13 @@ from ssmax_eval.attention import Shape, describe
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.corpus import Text
 from ssmax_eval.errors import UserError
-from ssmax_eval.files import write_whole
+from ssmax_eval.files import full_disk_in_words, write_whole, writing
 from ssmax_eval.train.card import write_card
 from ssmax_eval.train.data import Data, training_texts
 from ssmax_eval.train.model import Plan, learned, learning, load_model, new_model, plan, write
 from ssmax_eval.train.recipe import Recipe
 from ssmax_eval.train.tokenizer import make_tokenizer
-from ssmax_eval.train.trainer import PROGRESS, LMTrainer, last_progress
+from ssmax_eval.train.trainer import PROGRESS, LMTrainer, last_progress, refuse_broken
 
 log = logging.getLogger(__name__)
 
@@ -41,37 +42,51 @@ FREE_TO_CHANGE = ("threads", "texts")
 """Fields of a recipe that may differ for the same training; the content of the texts is in the data's digest."""
 
 
-def train(recipe: Recipe, folder: str | os.PathLike[str], start: str | None = None, *, say: Say = log.info) -> bool:
+def train(
+    recipe: Recipe,
+    folder: str | os.PathLike[str],
+    start: str | None = None,
+    *,
+    trust_remote_code: bool = False,
+    say: Say = log.info,
+) -> bool:
     """Train a checkpoint into `folder`, from the checkpoint `start` or from scratch; return False if it is there.
 
-    A training that was stopped goes on from its last save. `say` is called with each line that a person may want to
-    read; by default they go to logging. UserError when the folder holds another training, or the recipe, the texts
-    and the checkpoint do not fit together.
+    A training that was stopped goes on from its last save. `trust_remote_code` runs Python code that `start` brings.
+    `say` is called with each line that a person may want to read; by default they go to logging. UserError when the
+    folder holds another training or cannot be written, the recipe, the texts and the checkpoint do not fit together,
+    or the loss is no longer finite.
 
     Example:
         >>> train(load("cpu", {"attention": "ssmax", "texts": ["novels"]}), "trained/ssmax")
     """
     target = Path(folder)
-    source = None if start is None else Checkpoint(start, dtype="float32")
+    source = None if start is None else Checkpoint(start, dtype="float32", trust_remote_code=trust_remote_code)
+    shape = Shape(recipe.layers, recipe.heads, recipe.train_length) if source is None else source.shape
+    chosen = plan(recipe, shape)
     wanted: dict[str, Any] = {
         "recipe": {k: v for k, v in _plain(recipe).items() if k not in FREE_TO_CHANGE},
         "from": None if source is None else source.fingerprint,
+        **({} if chosen.code is None else {"code": chosen.code.digest}),
     }
     record = _record(target)
     _refuse_other(target, record, wanted)
     if record.get("finished"):
         say(f"{target} is trained already: {record['attention']}, {record['steps']} steps.")
         return False
-    shape = Shape(recipe.layers, recipe.heads, recipe.train_length) if source is None else source.shape
-    chosen, texts = plan(recipe, shape), training_texts(recipe)
-    target.mkdir(parents=True, exist_ok=True)
+    texts = training_texts(recipe)
     threads = torch.get_num_threads()
     try:
-        with FileLock(target / ".lock", timeout=0):
+        with writing(target):
+            target.mkdir(parents=True, exist_ok=True)
+        with full_disk_in_words(target), FileLock(target / ".lock", timeout=0):
             torch.set_num_threads(recipe.threads or threads)
             _train(recipe, target, source, shape, chosen, texts, wanted, record, say)
     except Timeout:
         raise UserError(f"another process is training into {str(target)!r}") from None
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write {str(target)!r}: {why}; the same command goes on from the last save") from None
     finally:
         torch.set_num_threads(threads)
     return True
@@ -114,6 +129,7 @@ def _train(
     )
 
     def keep(step: int, place: Path, finished: bool = True) -> None:
+        refuse_broken(hf, step)
         write(hf, tokenizer, chosen, place)
         done = {
             **record,
@@ -127,8 +143,12 @@ def _train(
 
     with learning(hf, chosen, shape):
         trainer = LMTrainer(recipe, target, hf, data, lambda step: keep(step, target / f"step-{step}"), say)
-        trainer.go_on(progress)
-        keep(recipe.steps, target)
+        try:
+            trainer.go_on(progress)
+            keep(recipe.steps, target)
+        except UserError as error:
+            _save_record(target, {**record, "finished": False, "stopped": str(error)})
+            raise
     shutil.rmtree(target / PROGRESS, ignore_errors=True)
 
 
@@ -140,7 +160,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    if not path.exists():
+    if not os.path.exists(path):
         if folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
             raise UserError(f"{str(folder)!r} holds something else already; give a new folder")
         return {}
@@ -148,6 +168,8 @@ def _record(folder: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UserError(f"{str(path)!r} cannot be read: {error}") from None
+    if "converted_from" in content:
+        raise UserError(f"{str(folder)!r} holds a converted checkpoint; give a new folder")
     return content
 
 
@@ -161,10 +183,14 @@ def _refuse_other(folder: Path, record: dict[str, Any], wanted: dict[str, Any]) 
             raise UserError(
                 f"{str(folder)!r} holds another training: its {name} is {there.get(name)!r}, not {here.get(name)!r}"
             )
-    for name in ("from", "data"):
+    what = {
+        "from": "started from another checkpoint",
+        "data": "had other texts, or another tokenizer",
+        "code": "had other code of its attention",
+    }
+    for name, difference in what.items():
         if name in wanted and record.get(name) != wanted[name]:
-            what = "started from another checkpoint" if name == "from" else "had other texts, or another tokenizer"
-            raise UserError(f"{str(folder)!r} holds another training, which {what}")
+            raise UserError(f"{str(folder)!r} holds another training, which {difference}")
 
 
 def _save_record(folder: Path, record: dict[str, Any]) -> None:

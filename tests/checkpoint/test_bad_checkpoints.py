@@ -41,6 +41,7 @@ def no_shard(folder: Path) -> None:
 
 
 def broken_index(folder: Path) -> None:
+    shutil.move(folder / "model.safetensors", folder / "model-00001-of-00001.safetensors")
     (folder / "model.safetensors.index.json").write_text("{")
 
 

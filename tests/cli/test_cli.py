@@ -9,17 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from ssmax_eval import ATTENTIONS, read_results
-from ssmax_eval.cli.main import main
+from tests.cli.typed import call, stored_lines
 from tests.conftest import make_tokenizer
 
 SMALL = ["--lengths", "200,256", "--trials", "1", "--depths", "0:1:2", "--documents", "2"]
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
 
 
 def test_run_report_and_run_again(tiny_folder: Path, tmp_path: Path) -> None:
@@ -194,23 +189,19 @@ def test_a_killed_run_goes_on_and_loses_nothing(tiny_folder: Path, tmp_path: Pat
     command = [sys.executable, "-m", "ssmax_eval.cli.main", *arguments, "-o", str(tmp_path / "runs")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not (lines := _lines(tmp_path / "runs")) or len(lines) < 10:
+    while not (lines := stored_lines(tmp_path / "runs")) or len(lines) < 10:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    killed = _lines(tmp_path / "runs")
+    killed = stored_lines(tmp_path / "runs")
     assert 10 <= len(killed) < 120
     assert call(*arguments, "-o", tmp_path / "runs").exit_code == 0
-    done = _lines(tmp_path / "runs")
+    done = stored_lines(tmp_path / "runs")
     assert done[: len(killed) - 1] == killed[:-1]
     frame = read_results(tmp_path / "runs")
     assert (frame.groupby(["document", "position"]).size() == 1).all()
     assert frame.document.nunique() == 120
     call(*arguments, "-o", tmp_path / "whole")
     assert frame.nll.tolist() == read_results(tmp_path / "whole").nll.tolist()
-
-
-def _lines(root: Path) -> list[str]:
-    return [line for path in root.glob("*/cells.jsonl") for line in path.read_text().splitlines()]

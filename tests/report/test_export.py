@@ -62,3 +62,15 @@ def test_parquet_reads_back() -> None:
 def test_without_pyarrow_there_is_no_parquet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     assert export.parquet(TABLE) is None
+
+
+def test_names_and_answers_are_harmless_where_they_are_shown() -> None:
+    table = pd.DataFrame({"series": ["=1+1", "@x", "-2", "a\x1b[31m", "![x](http://y)"], "score": [1.0, -2.0, 3, 4, 5]})
+    lines = export.csv(table).decode().splitlines()
+    assert lines[1:3] == ["'=1+1,1.0", "'@x,-2.0"]
+    assert lines[3:5] == ["-2,3.0", "a\\x1b[31m,4.0"]
+    text = export.markdown(table)
+    assert "![" not in text
+    assert "](" not in text
+    assert "http://" not in text
+    assert "\x1b" not in text

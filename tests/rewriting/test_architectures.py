@@ -16,7 +16,7 @@ from tests.rewriting import architectures
 REPRESENTATIVE = [
     "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "gpt_neox", "gpt2", "olmo2", "gpt_oss",
     "mixtral", "deepseek_v3", "deepseek_v32", "qwen3_next", "jamba", "inkling_text", "lfm2", "bloom", "mamba",
-    "deepseek_v4", "llama4_text", "zamba2",
+    "deepseek_v4", "llama4_text", "zamba2", "beam", "kimi_linear", "ctrl",
 ]  # fmt: skip
 
 
@@ -80,6 +80,39 @@ def test_softmax_runs_where_log_n_would_be_applied_twice() -> None:
     own = hf(input_ids=architectures.IDS, use_cache=False).logits
     with rewritten(hf, Softmax(), shape=architectures.SHAPE):
         torch.testing.assert_close(hf(input_ids=architectures.IDS, use_cache=False).logits, own)
+
+
+def test_a_model_that_scales_its_queries_unasked_runs_softmax_alone() -> None:
+    """beam says so in no field of its config: its code does it where a layer has no RoPE."""
+    hf = architectures.build("beam")
+    own = hf(input_ids=architectures.IDS, use_cache=False).logits
+    for attention in (SSMax(), LSSAR()):
+        refused = pytest.raises(UserError, match="'beam' model scales its queries by position already")
+        with refused, rewritten(hf, attention, shape=architectures.SHAPE):
+            pass
+    with rewritten(hf, Softmax(), shape=architectures.SHAPE):
+        torch.testing.assert_close(hf(input_ids=architectures.IDS, use_cache=False).logits, own)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_queries_that_grow_with_position_are_found_in_any_model(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hf = architectures.build(kind)
+    module = hf.get_submodule("model.layers.1.self_attn" if kind == "llama" else "transformer.h.1.attn")
+    projection = module.q_proj if kind == "llama" else module.c_attn
+    own = projection.forward
+
+    def growing(states: torch.Tensor) -> torch.Tensor:
+        grown: torch.Tensor = own(states) * torch.linspace(1.0, 1.01, states.shape[1])[:, None]
+        return grown
+
+    with rewritten(hf, SSMax(s=0.4), shape=architectures.SHAPE):
+        pass
+    monkeypatch.setattr(projection, "forward", growing)
+    with (
+        pytest.raises(UserError, match=r"scales its queries by position already.* in layer 1"),
+        rewritten(hf, SSMax(s=0.4), shape=architectures.SHAPE),
+    ):
+        pass
 
 
 def test_a_sink_takes_weight_and_gives_nothing() -> None:

@@ -10,12 +10,14 @@ from torch import Tensor
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
+    DynamicCache,
     Gemma2Config,
     Gemma2ForCausalLM,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     PreTrainedModel,
+    StaticCache,
 )
 from transformers.integrations import flex_attention as flex
 from transformers.masking_utils import flash_attention_mask
@@ -97,6 +99,30 @@ def test_flex_gives_what_sdpa_gives(kind: str, spec: str, monkeypatch: pytest.Mo
     softcapped = kind == "gemma2" and spec != "softmax"
     own = 0 if spec == "lssar" else 2 if not softcapped else 1 if "layers" in spec else 0
     assert len(calls) == 5 * own  # forward passes, layers on flex
+
+
+@pytest.mark.parametrize("spec", ["softmax", "ssmax:s=0.4"])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "gemma2"])
+def test_flex_with_a_static_cache_is_refused_by_name(kind: str, spec: str) -> None:
+    hf = model(kind)
+    hf.set_attn_implementation("flex_attention")
+    with ssmax_eval.rewritten(hf, spec), torch.inference_mode():
+        with pytest.raises(UserError, match="flex attention with a static cache"):
+            cache = StaticCache(hf.config, max_cache_len=50)
+            for ids in IDS.split([3, 1, 36], 1):  # a window that is full is right
+                hf(input_ids=ids, past_key_values=cache)
+        hf(input_ids=IDS, past_key_values=DynamicCache(config=hf.config))
+
+
+def test_a_static_cache_is_right_where_flex_is_not_kept() -> None:
+    hf = model("llama")
+    hf.set_attn_implementation("flex_attention")
+    with ssmax_eval.rewritten(hf, "lssa"), torch.inference_mode():
+        dynamic, static = (
+            hf(input_ids=IDS, past_key_values=cache).logits
+            for cache in (DynamicCache(config=hf.config), StaticCache(hf.config, max_cache_len=50))
+        )
+    torch.testing.assert_close(static, dynamic)
 
 
 def test_what_a_row_sees_in_a_window_is_what_it_is_scaled_by(monkeypatch: pytest.MonkeyPatch) -> None:

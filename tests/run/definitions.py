@@ -14,10 +14,10 @@ from typing import Any
 
 from ssmax_eval import corpus
 from ssmax_eval.attention import ATTENTIONS
-from ssmax_eval.tasks import TASKS, prompts
+from ssmax_eval.tasks import TASKS, chat, prompts
 
 RECORD = Path(__file__).with_name("definitions.json")
-SHARED = {"task": (prompts, corpus), "attention": ()}
+SHARED = {"task": (prompts, chat, corpus), "attention": ()}
 """Modules that decide numbers of every definition of a kind, besides the files of its class and its bases."""
 
 

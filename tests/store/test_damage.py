@@ -8,7 +8,7 @@ import pytest
 
 from ssmax_eval import read_results
 from ssmax_eval.measurement import Measurement
-from ssmax_eval.store import CELLS_FILE, SESSIONS_FILE, read_runs
+from ssmax_eval.store import CELLS_FILE, SESSIONS_FILE, Store, read_runs
 from tests.store.test_store import CELLS, RUN, filled, found
 
 GOOD = {"cell": {"context_length": 8, "document": 1}, "seconds": 1.0, "values": {}, "rows": {}}
@@ -97,3 +97,30 @@ def test_a_damaged_line_of_the_sessions_is_left_out_and_named(tmp_path: Path, ca
     ]
     assert "sessions.jsonl, line 1 is damaged" in caplog.text
     assert "sessions.jsonl, line 2 is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": {"score": "abc"}},
+        {"values": {"checkpoint": "other"}},
+        {"values": {"score": 10**400}},
+        {"rows": {"position": {"from": 0, "to": 10**12}}},
+        {"rows": {"position": ["x"]}},
+        {"seconds": 10**400},
+        {"cell": {"context_length": 0}},
+        {"cell": {"context_length": 8, "document": 1, "task": "other"}},
+    ],
+)
+def test_a_record_that_cannot_stand_in_a_frame_costs_its_cell_alone(
+    tmp_path: Path, change: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    quantities = [{"name": "score", "title": "score"}]
+    with Store(tmp_path).writer("run", {**RUN, "quantities": quantities}, {}) as writer:
+        for cell in CELLS:
+            writer.append(found(cell))
+    path = tmp_path / "run" / CELLS_FILE
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([lines[0], json.dumps({**GOOD, **change}).encode(), lines[2], b""]))
+    assert len(read_results(tmp_path)) == 4
+    assert "is left out" in caplog.text or "line 2 is damaged" in caplog.text

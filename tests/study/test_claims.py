@@ -130,7 +130,7 @@ def test_a_mistake_in_the_file_is_one_line(text: str, message: str, tmp_path: Pa
         ("families: []", "list 'studies'"),
         ("families: [{name: a}]\nstudies: []", "lacks 'label'"),
         ("families: [{name: a, label: A, min: true}]\nstudies: []", "unknown field.*did you mean 'main'"),
-        ("families: []\nstudies: [{ending: -512, label: long}]", "'ending' in families.yaml, studies must be a text; got -512"),
+        ("families: []\nstudies: [{ending: -512, label: long}]", "'ending'.*studies must be a text; got -512"),
     ],
 )
 def test_a_mistake_in_the_families_is_one_line(text: str, message: str, tmp_path: Path) -> None:

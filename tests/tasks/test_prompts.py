@@ -1,10 +1,13 @@
 """Haystacks: exact lengths, the text as it says, the same prompt whatever else is measured."""
 
 import pytest
+from tokenizers import Regex, normalizers
 
 from ssmax_eval import tasks
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
+from ssmax_eval.tasks.dense import NiahDense
+from ssmax_eval.tasks.key_attention import KeyAttention
 from ssmax_eval.tasks.niah import Niah
 from ssmax_eval.tasks.prompts import Haystack
 from tests.conftest import make_tokenizer
@@ -98,6 +101,44 @@ def test_a_seam_that_merges_is_refused() -> None:
 def test_a_number_that_the_filler_holds_is_never_the_needle() -> None:
     with pytest.raises(UserError, match="nearly every number of 1 digits"):
         Niah(lengths=(300,), digits=1).haystack(TOKENIZER)[0].prompt(Cell(300, depth=0.5, trial=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"needle": "The number for {city} is {{number}}."}, "needle must contain {number}"),
+        ({"needle": "The number for {city} is 9{number}."}, "with no digit beside it"),
+        ({"needle": "The number for {city} is {number:0>12}."}, "with no digit beside it"),
+        ({"needle": "{number} {town}"}, "unknown field {town} in needle; it takes {city} or {number}"),
+        ({"needle": "{number} {city.__class__}"}, "unknown field {city.__class__} in needle"),
+        ({"needle": "{number} {}"}, "unknown field {} in needle"),
+        ({"needle": "{number} {city:{width}}"}, "unknown field {width} in needle"),
+        ({"needle": "{number"}, "needle is not readable .*a brace is written twice"),
+        ({"needle": "{number:d}"}, "needle is not readable"),
+        ({"question": "Which {number}?"}, "unknown field {number} in question; it takes {city}:"),
+        ({"intro": "Set {x} apart."}, "unknown field {x} in intro"),
+        ({"answer_prefix": "It is \ud800"}, "answer_prefix holds half of a character"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Niah, NiahDense, KeyAttention])
+def test_a_wording_that_cannot_be_filled_in_is_refused(kind: type, change: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("{", "[{]")):
+        kind(lengths=(300,), **change)
+
+
+def test_braces_and_repeated_numbers_are_fine() -> None:
+    wording = {"needle": "The {{key}} is {number}. Remember: {number} is the {{key}}.", "question": "", "intro": ""}
+    haystack, _ = Niah(lengths=(300,), **wording).haystack(TOKENIZER)  # type: ignore[arg-type]
+    prompt = haystack.prompt(Cell(300, depth=0.5, trial=0))
+    assert f"The {{key}} is {prompt.number}. Remember: {prompt.number} is the {{key}}." in prompt.text
+
+
+@pytest.mark.parametrize("pattern", ["[0-9]", "[5-9]"])
+def test_a_tokenizer_that_drops_digits_is_refused(pattern: str) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace(Regex(pattern), "")
+    with pytest.raises(UserError, match="this tokenizer loses digits: '1234567890' comes back as"):
+        Niah(lengths=(300,)).haystack(tokenizer)
 
 
 @pytest.mark.parametrize("chat", [True, False])

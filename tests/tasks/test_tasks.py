@@ -118,7 +118,7 @@ def test_loss_by_position_is_that_of_one_long_pass(model: ssmax_eval.Model) -> N
     """The mean over the first L positions of a long document is the loss of its first L tokens alone."""
     task = Loss(lengths=(200,), documents=1)
     (found,) = task.bind(model)(task.cells())
-    (_, ids), *_ = task.cut(model.tokenizer, 200)
+    ids = task.cut(model.tokenizer, 200)[0].ids
     assert found.rows["position"] == range(1, 200)
     short = model.token_losses(ids[:50])
     assert found.rows["nll"][:49] == pytest.approx(short.tolist(), abs=1e-4)
@@ -126,11 +126,11 @@ def test_loss_by_position_is_that_of_one_long_pass(model: ssmax_eval.Model) -> N
 
 def test_documents_of_the_built_in_text(model: ssmax_eval.Model) -> None:
     documents = Loss(lengths=(3000,), documents=5).cut(model.tokenizer, 3000)
-    assert [len(ids) for _, ids in documents] == [3000] * 5
-    assert len({tuple(ids) for _, ids in documents}) == 5
+    assert [len(document.ids) for document in documents] == [3000] * 5
+    assert len({tuple(document.ids) for document in documents}) == 5
     from pydoc_data.topics import topics
 
-    for name, ids in documents:
+    for name, ids, *_ in documents:
         assert topics[name].strip().startswith(model.tokenizer.decode(ids[:20]))
 
 
@@ -141,8 +141,8 @@ def test_documents_of_given_texts_take_turns(model: ssmax_eval.Model, tmp_path: 
     (tmp_path / "more.jsonl").write_text(json.dumps({"text": words["left"].upper()}) + "\n\n")
     task = Loss(lengths=(400,), documents=5, texts=(str(tmp_path),))
     documents = task.cut(model.tokenizer, 400)
-    assert [name for name, _ in documents] == ["left", "more:1", "right", "left", "more:1"]
-    first, second = (model.tokenizer.decode(documents[i][1]) for i in (0, 3))
+    assert [document.source for document in documents] == ["left", "more:1", "right", "left", "more:1"]
+    first, second = (model.tokenizer.decode(documents[i].ids) for i in (0, 3))
     assert words["left"].startswith(first + second)
     with pytest.raises(UserError, match="documents of 400 tokens, not 50"):
         tasks.overridden(task, {"documents": 50}).bind(model)
