@@ -45,7 +45,14 @@ class Outcome:
         )
         limits = limits.replace(" points,", ",")
         seeds = f"{found.seeds} seeds" if found.seeds > 1 else "**one seed**"
-        return f"{values}: {mean} {limits}; {seeds}, {found.units} {claim.measure.unit} each"
+        units = f"{found.units} {claim.measure.unit} each{_few_texts(found.texts)}"
+        return f"{values}: {mean} {limits}; {seeds}, {units}"
+
+
+def _few_texts(texts: int) -> str:
+    """How few texts the documents come from, in words; nothing where they are enough for an interval, or no matter."""
+    words = ("", "one text", "two texts", "three texts", "four texts")
+    return f", on **{words[texts]}**" if 0 < texts < FEWEST else ""
 
 
 def outcome(claim: Claim, evidence: Evidence) -> Outcome:

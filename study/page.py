@@ -95,8 +95,11 @@ def _rules(margins: Margins) -> str:
         "**Interval.** The two sides are always compared on the same seeds, documents and prompts. Where a claim has "
         "several seeds, Student's interval is over the seeds, or over the units below if that is wider. On one seed it "
         "is over trials with all their depths, which share a haystack; over texts, since the windows of a novel are "
-        "alike; or over logged steps, which follow each other and say nothing about another training. Ten units or "
-        f"more are bootstrapped. Fewer than {FEWEST} seeds or units have no interval, and no verdict.\n\n"
+        "alike; or over logged steps, which follow each other and say nothing about another training. Ten units or more "
+        f"are bootstrapped. Fewer than {FEWEST} seeds or units have no interval, and the claim is inconclusive.\n\n"
+        f"**Texts.** Fewer than {FEWEST} texts have no interval of their own, and the row says how few there are. Its "
+        "verdict then rests on the seeds alone: it speaks for other trainings, on these texts, and says nothing about "
+        "other texts.\n\n"
         f'**Margins.** "About the same" is within {margins.alike} nats at the training length, or within '
         f'{100 * margins.as_many:.0f} points of needles. "Nearly flat" is a rise of less than {margins.flat} nats. '
         "This is our choice, since the papers give no margin. The training loss is that on text over the last tenth "

@@ -31,6 +31,8 @@ class Difference:
     seeds: int
     units: int
     """Of each seed."""
+    texts: int = 0
+    """Texts that the units are windows of; 0 where they are no documents."""
 
     @property
     def mean(self) -> float:
@@ -61,7 +63,8 @@ def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = Fa
     # Every seed counts the same, however much of it was measured.
     mean = by_seed.mean()
     units = round(len(both) / len(by_seed))
-    return Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units)
+    texts = both.index.get_level_values("source").nunique() if "source" in both.index.names else 0
+    return Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units, texts=texts)
 
 
 class _Interval(NamedTuple):
@@ -93,7 +96,7 @@ def _over_units(change: pd.Series, unit: str, shares: bool) -> _Interval:
 
 def clusters(change: pd.Series, unit: str) -> tuple[list[str], str]:
     """The levels of the index that tell independent units apart, and what those units are called."""
-    levels = [name for name in change.index.names if name != "seed"]
+    levels = [str(name) for name in change.index.names if name != "seed"]
     if "source" in levels:
         if change.index.get_level_values("source").nunique() > 1:
             return ["source"], "texts"
@@ -102,7 +105,7 @@ def clusters(change: pd.Series, unit: str) -> tuple[list[str], str]:
 
 
 def _labels(change: pd.Series, names: list[str]) -> npt.NDArray[np.int64]:
-    return change.index.to_frame(index=False).groupby(names).ngroup().to_numpy(np.int64)
+    return np.asarray(change.index.to_frame(index=False).groupby(names).ngroup(), np.int64)
 
 
 @dataclass(frozen=True)
