@@ -82,19 +82,24 @@ def _in(ending: str, claim: Claim) -> Claim:
 
 
 def tally(outcomes: Sequence[Outcome]) -> str:
-    """How many claims have each verdict, of which those that rest on one seed are counted apart."""
-    single = [one for one in outcomes if one.found is not None and one.found.seeds == 1]
-    several = [one for one in outcomes if one not in single]
-    parts = [(counted, where) for counted, where in ((several, "several seeds"), (single, "one seed")) if counted]
-    return "; ".join(f"on {where}: {_counts(counted)}" for counted, where in parts)
+    """How many claims have each verdict; those that rest on one seed are counted apart."""
+    single, several, absent = (
+        _counts([one for one in outcomes if one.found is not None and one.found.seeds == 1]),
+        _counts([one for one in outcomes if one.found is not None and one.found.seeds > 1]),
+        _counts([one for one in outcomes if one.found is None]),
+    )
+    parts = ((several and f"on several seeds: {several}"), (single and f"on one seed: {single}"), absent)
+    return "; ".join(part for part in parts if part)
 
 
 def expected_false(outcomes: Sequence[Outcome]) -> str:
     """How many verdicts chance alone may make wrong, in a sentence."""
-    tested = sum(one.found is not None and not math.isnan(one.found.low) for one in outcomes)
+    tested = [one.found for one in outcomes if one.found is not None and not math.isnan(one.found.low)]
+    single = sum(found.seeds == 1 for found in tested)
     return (
-        f"{tested} claims have an interval of 95 %, not corrected for their number: if each difference lay just at the "
-        f"limit that its claim asks for, {tested * 0.05:.1g} verdicts would be wrong by chance."
+        f"Claims with an interval of 95 %: {len(tested)}, of which {single} on one seed. They are not corrected for their "
+        "number: if each difference lay just at the limit that its claim asks for, chance alone would give "
+        f"{len(tested) * 0.05:.2g} false verdicts ({single * 0.05:.2g} of them on one seed)."
     )
 
 
