@@ -97,8 +97,8 @@ def expected_false(outcomes: Sequence[Outcome]) -> str:
     tested = [one.found for one in outcomes if one.found is not None and not math.isnan(one.found.low)]
     single = sum(found.seeds == 1 for found in tested)
     return (
-        f"Claims with an interval of 95 %: {len(tested)}, of which {single} on one seed. They are not corrected for their "
-        "number: if each difference lay just at the limit that its claim asks for, chance alone would give "
+        f"Claims with an interval of 95 %: {len(tested)}, of which {single} on one seed. They are not corrected for "
+        "their number: if each difference lay just at the limit that its claim asks for, chance alone would give "
         f"{len(tested) * 0.05:.2g} false verdicts ({single * 0.05:.2g} of them on one seed)."
     )
 
