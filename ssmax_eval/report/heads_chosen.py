@@ -36,7 +36,8 @@ def best_rows(frame: pd.DataFrame, quantity: str | TaskQuantity | None = None) -
         mean = total / count.where(count > 0)
         picked = mean.idxmin() if found.quantity.better == "lower" else mean.idxmax()
         wanted = pd.DataFrame(
-            [(fold, *(best if len(heads) > 1 else [best])) for fold, best in picked.items()], columns=["_fold", *heads]
+            [(fold, *(best if isinstance(best, tuple) else (best,))) for fold, best in picked.items()],
+            columns=["_fold", *heads],
         )
         keys = mine.assign(_fold=label).reset_index().merge(wanted, on=["_fold", *heads])["index"]
         parts.append(mine.loc[keys])

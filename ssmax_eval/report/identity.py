@@ -46,17 +46,16 @@ def settings(frame: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
             run: {**_unsaid(identity_of(frame, run, "checkpoint")), **identity_of(frame, run, "attention")}
             for run in group.index
         }
-        said[group.index] = list(_differences(models, sources).values())
+        said.update(pd.Series(_differences(models, sources)))
     tasks = pd.Series("", index=runs.index)
     for _, group in runs.groupby("task", sort=False):
-        tasks[group.index] = list(
-            _differences({run: identity_of(frame, run, "task") for run in group.index}, sources).values()
-        )
-    for _, group in tasks.groupby([runs[name] for name in about] + [said], sort=False):
+        asked = {run: identity_of(frame, run, "task") for run in group.index}
+        tasks.update(pd.Series(_differences(asked, sources)))
+    for _, alike in tasks.groupby([runs[name] for name in about] + [said], sort=False):
         # A series whose runs agree keeps its tasks together.
-        told = set(group) - {""}
+        told = set(alike) - {""}
         if len(told) == 1:
-            tasks[group.index] = told.pop()
+            tasks.update(pd.Series(told.pop(), index=alike.index))
     return [" · ".join(filter(None, both)) for both in zip(said, tasks, strict=True)]
 
 

@@ -40,7 +40,9 @@ def matched(frame: pd.DataFrame, quantity: str | TaskQuantity | None, baseline: 
     for name in same:
         # A failed trial may not have got as far as its prompt.
         ours, theirs = (table[f"{name}_{side}"].astype("object") for side in ("series", "baseline"))
-        differs |= (ours != theirs).to_numpy(bool)
+        # Cells of before there were digests lack them on both sides.
+        missing = (ours.isna() & theirs.isna()).to_numpy(bool)
+        differs |= (ours.fillna("") != theirs.fillna("")).to_numpy(bool) & ~missing
     differs |= not comparable(rows, found, baseline, series)
     alone = table["_merge"].map({"left_only": "only baseline", "right_only": "only series", "both": ""}).astype("str")
     table["match"] = np.select([alone != "", failed, differs], [alone, "failed", "different"], "both")

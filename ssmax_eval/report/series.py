@@ -129,7 +129,7 @@ def looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return matplotlib's colour, dashes and marker for each series: a colour is an attention everywhere."""
     known = {**frame.attrs.get("looks", {})}
     table = series_table(frame)[["series", "attention"]].astype("str")
-    here = dict(table.itertuples(index=False))
+    here = dict(zip(table["series"], table["attention"], strict=True))
     if not set(here) <= set(known):
         known = here
     attentions: list[str] = []

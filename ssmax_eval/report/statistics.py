@@ -120,7 +120,7 @@ def _clustered(
 ) -> tuple[pd.DataFrame, pd.Series]:
     """The mean of each group with its `n` and `units`, and the variance of that mean between clusters."""
     names = [*by, *(name for name in cluster if name not in by)] if cluster else [*by, "_row"]
-    values = rows.assign(**{value: rows[value].astype("float64"), "_row": np.arange(len(rows))})
+    values = rows.assign(_row=np.arange(len(rows))).astype({value: "float64"})
     values.attrs = {}  # pandas copies them with every step
     parts = values.groupby(names, observed=True, dropna=False)[value].agg(["sum", "count"]).reset_index()
     parts["counted"] = parts["count"] > 0
