@@ -219,13 +219,13 @@ def test_verdicts_that_rest_on_one_seed_are_counted_apart(evidence: Evidence) ->
 def test_a_verdict_on_few_texts_says_so(evidence: Evidence) -> None:
     """Documents of one text say nothing about other texts, however many seeds there are."""
     found = {one.claim.text: one for one in outcomes(evidence)}
-    flat = found["LSSAR p=15 has a nearly flat loss from 1 × to 16 × the training length"]
-    assert flat.verdict == HOLDS
-    assert flat.found is not None
-    assert flat.measured().endswith("5 seeds, 5 documents each, on **one text**")
-    two = Outcome(flat.claim, replace(flat.found, texts=2))
+    far = found["SSMax predicts text better than softmax at positions 10 000 to 20 000, RoPE base × 50"]
+    assert far.verdict == HOLDS
+    assert far.found is not None
+    assert far.measured().endswith("5 seeds, 5 documents each, on **one text**")
+    two = Outcome(far.claim, replace(far.found, texts=2))
     assert two.measured().endswith("documents each, on **two texts**")
-    assert Outcome(flat.claim, replace(flat.found, texts=5)).measured().endswith("5 documents each")
+    assert Outcome(far.claim, replace(far.found, texts=5)).measured().endswith("5 documents each")
     needles = found["SSMax finds needles at 10 × the training length where softmax fails, base × 50"]
     assert "text" not in needles.measured()
 
