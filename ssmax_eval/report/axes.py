@@ -47,14 +47,15 @@ _UNIT: ContextVar[float | None] = ContextVar("unit of lengths, in tokens", defau
 def in_multiples(frame: pd.DataFrame, wanted: bool = True) -> Iterator[None]:
     """Write lengths on axes as multiples of the training length, within a block.
 
-    UserError where the checkpoints were trained at several lengths.
+    UserError where the checkpoints were trained at several lengths, or at none that is known.
     """
     if not wanted:
         yield
         return
     lengths = sorted(frame["train_length"].dropna().unique())
     if len(lengths) != 1:
-        raise UserError(f"multiples need one training length; these results have {', '.join(map(str, lengths))}")
+        given = ", ".join(f"{length:.0f}" for length in lengths) or "none"
+        raise UserError(f"multiples need one training length; these results have {given}")
     token = _UNIT.set(float(lengths[0]))
     try:
         yield

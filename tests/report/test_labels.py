@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ssmax_eval.errors import UserError
-from ssmax_eval.report import tables
+from ssmax_eval.report import axes, plots, tables
 from ssmax_eval.report.differences import differences
 from ssmax_eval.report.labels import parsed, renamed
 from ssmax_eval.report.matching import matched
@@ -79,3 +79,24 @@ def test_a_training_length_that_is_not_known_is_nan() -> None:
     frame = pd.concat([examples.niah(train_length=None), examples.niah("ssmax", train_length=None)])
     assert series_table(frame)["train_length"].isna().all()
     assert "units" in tables.by_length(frame, "score")
+
+
+def test_lengths_are_multiples_where_this_is_asked_for() -> None:
+    frame = examples.niah()
+    assert axes.tokens(4096) == "4K"
+    with axes.in_multiples(frame):
+        assert [axes.tokens(n) for n in (512, 2048, 4096)] == ["1/4×", "1×", "2×"]
+        assert plots.by_length(frame, "score").axes[0].get_xlabel() == (
+            "context length (multiples of the training length, 2,048 tokens)"
+        )
+    assert axes.tokens(4096) == "4K"
+
+
+def test_multiples_need_one_training_length() -> None:
+    several = pd.concat([examples.niah(), examples.niah(checkpoint="b", train_length=128)])
+    for frame, given in ((several, "128, 2048"), (examples.niah(train_length=None), "none")):
+        with (
+            pytest.raises(UserError, match=f"one training length; these results have {given}"),
+            axes.in_multiples(frame),
+        ):
+            pass
