@@ -4,12 +4,12 @@ FIRST = "overview"
 """The figure that stands above the claims."""
 CAPTIONS = {
     "overview": "RoPE base × 50. Above: share of needles found by context length and depth, on one scale. Below: loss "
-    "by position of long texts. All seeds are pooled; the band is the 95 % interval over documents and seeds.",
+    "by position of long texts. All seeds are pooled; the band is the 95 % interval over seeds, none below five.",
     "overview-plain-rope": "The same with plain RoPE, as the checkpoints were trained.",
     "loss-by-length": "Mean loss over the first tokens of long texts, every variant; the band is the 95 % interval "
-    "over documents and seeds.",
-    "retrieval-by-length": "Share of needles found, all depths pooled, every variant; the band is Wilson's 95 % "
-    "interval over trials and seeds.",
+    "over seeds, and variants with fewer than five have none.",
+    "retrieval-by-length": "Share of needles found, all depths pooled, every variant; the band is the 95 % "
+    "interval over seeds, or over trials where there is one seed; fewer than five have none.",
     "needle-by-head": "Weight that each head puts on the needle's digits where the answer begins, best head first, at "
     "8 × the training length and RoPE base × 50. Heads are ranked within each seed. After Fig. 7 of the SSMax paper.",
     "needle-by-outcome": "Weight of the best head on the needle's digits in each trial, and whether the answer was "

@@ -106,7 +106,7 @@ def loss_by_length(rows: pd.DataFrame) -> Figure:
 
 
 def retrieval_by_length(rows: pd.DataFrame) -> Figure:
-    """Draw the share of needles found against length, with Wilson's band: all families, a panel for each RoPE."""
+    """Draw the share of needles found against length, with its 95 % band: all families, a panel for each RoPE."""
     label = "needles found (share of trials)"
     figure = _by_length(rows, "niah", lambda part: tables.found_by(part, ["context_length"]), label)
     for ax in figure.axes:

@@ -10,7 +10,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from study.rows import for_drawing
+from ssmax_eval.report.quantities import find
+from ssmax_eval.report.tables import best_rows
 from study.trained import Trained
 
 NOTHING = pd.Series(dtype="float64")
@@ -142,7 +143,7 @@ class Found:
 class NeedleWeight:
     """Weight of the best head on the needle's digits at a length, by trial.
 
-    The best head is the one with the highest mean over all lengths of its checkpoint.
+    The best head of a trial is the one with the highest mean in the other trials of its checkpoint, at all lengths.
     """
 
     rope: str
@@ -157,7 +158,7 @@ class NeedleWeight:
         rows = evidence.parts.get(("key_attention", family, self.rope))
         if rows is None:
             return NOTHING
-        kept = rows.assign(asked=rows["trial"])
-        best = for_drawing(kept[kept["position"] == kept["answer_position"]])
-        best = best[(best["head"] == 0) & (best["context_length"] == self.length)]
+        found = find(rows.assign(series=rows["family"]), "needle_score")
+        best = best_rows(rows.assign(series=rows["family"], asked=rows["trial"]), found)
+        best = best[best["context_length"] == self.length]
         return best.set_index(["seed", "depth", "asked"])["needle_score"].astype("float64")

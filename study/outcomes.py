@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from study.claims import Claim
 from study.families import label, listed
 from study.measures import Evidence
-from study.verdicts import ABSENT, FAILS, HOLDS, OPEN, Difference, difference, signed
+from study.verdicts import ABSENT, FAILS, FEWEST, HOLDS, OPEN, Difference, difference, signed
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,21 @@ class Outcome:
         else:
             values = f"{label(claim.than)} {than}, {label(claim.this)} {this}"
         mean, low, high = (signed(x, percent, 3) for x in (found.mean, found.low, found.high))
-        limits = "no interval" if math.isnan(found.low) else f"[{low}, {high}] over {found.over}"
+        limits = (
+            f"no interval, fewer than {FEWEST} {found.over}"
+            if math.isnan(found.low)
+            else f"[{low}, {high}] over {found.over}"
+        )
         limits = limits.replace(" points,", ",")
         seeds = f"{found.seeds} seeds" if found.seeds > 1 else "**one seed**"
-        return f"{values}: {mean} {limits}; {seeds}, {found.units} {claim.measure.unit} each"
+        units = f"{found.units} {claim.measure.unit} each{_few_texts(found.texts)}"
+        return f"{values}: {mean} {limits}; {seeds}, {units}"
+
+
+def _few_texts(texts: int) -> str:
+    """How few texts the documents come from, in words; nothing where they are enough for an interval, or no matter."""
+    words = ("", "one text", "two texts", "three texts", "four texts")
+    return f", on **{words[texts]}**" if 0 < texts < FEWEST else ""
 
 
 def outcome(claim: Claim, evidence: Evidence) -> Outcome:
@@ -71,14 +82,30 @@ def _in(ending: str, claim: Claim) -> Claim:
 
 
 def tally(outcomes: Sequence[Outcome]) -> str:
-    """How many claims have each verdict, those that rest on one seed counted apart."""
-    counts = Counter(one.verdict for one in outcomes)
-    single = Counter(one.verdict for one in outcomes if one.found is not None and one.found.seeds == 1)
-    return ", ".join(
-        f"{verdict} {counts[verdict]}" + (f" ({single[verdict]} of them on one seed)" if single[verdict] else "")
-        for verdict in (HOLDS, FAILS, OPEN, ABSENT)
-        if counts[verdict]
+    """How many claims have each verdict; those that rest on one seed are counted apart."""
+    single, several, absent = (
+        _counts([one for one in outcomes if one.found is not None and one.found.seeds == 1]),
+        _counts([one for one in outcomes if one.found is not None and one.found.seeds > 1]),
+        _counts([one for one in outcomes if one.found is None]),
     )
+    parts = ((several and f"on several seeds: {several}"), (single and f"on one seed: {single}"), absent)
+    return "; ".join(part for part in parts if part)
+
+
+def expected_false(outcomes: Sequence[Outcome]) -> str:
+    """How many verdicts chance alone may make wrong, in a sentence."""
+    tested = [one.found for one in outcomes if one.found is not None and not math.isnan(one.found.low)]
+    single = sum(found.seeds == 1 for found in tested)
+    return (
+        f"Claims with an interval of 95 %: {len(tested)}, of which {single} on one seed. They are not corrected for "
+        "their number: if each difference lay just at the limit that its claim asks for, chance alone would give "
+        f"{len(tested) * 0.05:.2g} false verdicts ({single * 0.05:.2g} of them on one seed)."
+    )
+
+
+def _counts(outcomes: Sequence[Outcome]) -> str:
+    counts = Counter(one.verdict for one in outcomes)
+    return ", ".join(f"{verdict} {counts[verdict]}" for verdict in (HOLDS, FAILS, OPEN, ABSENT) if counts[verdict])
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:

@@ -10,9 +10,9 @@ from study.captions import CAPTIONS, FIRST
 from study.claims import Claims, Margins
 from study.families import is_aside, label, listed, ordered
 from study.measures import Evidence
-from study.outcomes import Outcome, looked_into, markdown, outcome, tally
+from study.outcomes import Outcome, expected_false, looked_into, markdown, outcome, tally
 from study.trained import Trained
-from study.verdicts import SEEDS
+from study.verdicts import FEWEST
 
 LAST = 10
 """Logged steps that the end of a training is averaged over."""
@@ -25,7 +25,7 @@ def page(evidence: Evidence, claims: Claims, drawn: Sequence[str]) -> str:
     parts = [
         "# Reference checkpoints: do the papers' claims hold?",
         _trained(evidence),
-        f"**Verdicts on {len(found)} claims: {tally(found)}.**",
+        f"**Verdicts on {len(found)} claims, {tally(found)}.** {expected_false(found)}",
         _limits(evidence),
         *([_picture(FIRST)] if FIRST in drawn else []),
         "## The claims",
@@ -92,10 +92,15 @@ def _rules(margins: Margins) -> str:
         "**Verdict.** A claim *holds* if the whole 95 % interval lies within the range. It *does not hold* if the "
         "whole interval lies outside. Otherwise the result is *inconclusive*. Where runs are missing, the claim is "
         "*not measured*.\n\n"
-        "**Interval.** The two sides are always compared on the same seeds, documents and prompts. The interval is "
-        "over documents, trials or logged steps: Student's below ten of them, a bootstrap from ten on, and Bonett and "
-        f"Price's for pairs of found and missed needles. Where there are {SEEDS} seeds or more, Student's interval "
-        "over seeds counts if it is wider. Intervals are not corrected for the number of claims.\n\n"
+        "**Interval.** The two sides are always compared on the same seeds, documents and prompts. Where a claim has "
+        "several seeds, Student's interval is over the seeds, or over the units below if that is wider. On one seed it "
+        "is over trials with all their depths, which share a haystack; over texts, since the windows of a novel are "
+        "alike; or over logged steps, which follow each other and say nothing about another training. Ten units "
+        f"or more are bootstrapped. Fewer than {FEWEST} seeds or units have no interval, and the claim "
+        "is inconclusive.\n\n"
+        f"**Texts.** Fewer than {FEWEST} texts have no interval of their own, and the row says how few there are. Its "
+        "verdict then rests on the seeds alone: it speaks for other trainings, on these texts, and says nothing about "
+        "other texts.\n\n"
         f'**Margins.** "About the same" is within {margins.alike} nats at the training length, or within '
         f'{100 * margins.as_many:.0f} points of needles. "Nearly flat" is a rise of less than {margins.flat} nats. '
         "This is our choice, since the papers give no margin. The training loss is that on text over the last tenth "

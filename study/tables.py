@@ -12,24 +12,27 @@ import pandas as pd
 
 from ssmax_eval.report import statistics
 
-DOCUMENT = ["series", "source", "document"]
+DOCUMENT = ["series", "seed", "source", "document"]
 """What tells documents apart."""
 
 
 def found_by(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Share of needles found, by `series` and these columns, with Wilson's interval over trials.
+    """Share of needles found, by `series` and these columns, with Wilson's interval over seeds or trials.
 
     `failed` counts the trials that broke off. They are no misses, and not in `n`.
     """
     columns = ["series", *by]
     failed = rows["status"] != "ok"
-    table = statistics.proportions(rows.assign(score=rows["score"].mask(failed)), columns, "score")
+    rows = _with_cluster(rows, ["trial"])
+    alone = "depth" in by and rows.groupby("series", observed=True)["seed"].nunique().max() == 1
+    cluster = [] if alone else ["cluster"]
+    table = statistics.proportions(rows.assign(score=rows["score"].mask(failed)), columns, "score", cluster=cluster)
     counts = rows.assign(failed=failed).groupby(columns, observed=True)["failed"].sum()
     return table.merge(counts.reset_index(), on=columns)
 
 
 def loss_by_position(rows: pd.DataFrame, bins: int = 64) -> pd.DataFrame:
-    """Mean loss (nats per token) in bins of positions, evenly spaced on a log scale; Student's interval over documents.
+    """Mean loss (nats per token) in bins of positions, evenly spaced on a log scale; Student over seeds or texts.
 
     `position` is the middle of a bin. Each document is averaged within a bin first.
     """
@@ -41,7 +44,7 @@ def loss_by_position(rows: pd.DataFrame, bins: int = 64) -> pd.DataFrame:
 
 
 def loss_by_length(rows: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
-    """Mean loss (nats per token) over the first L tokens, for every L of `lengths`; Student's interval over documents.
+    """Mean loss (nats per token) over the first L tokens, for every L of `lengths`; Student over seeds or texts.
 
     `context_length` is L. The first token has no loss, so L tokens have L − 1 of them.
     """
@@ -65,6 +68,13 @@ def weight_by_head(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(units: pd.DataFrame, by: Sequence[str], value: str, most: float | None = None) -> pd.DataFrame:
-    """Means with Student's interval over units; a loss or a weight is never below 0, nor its interval."""
-    table = statistics.means(units, by, value)
-    return table.assign(low=table["low"].clip(lower=0.0), high=table["high"].clip(upper=most))
+    """Means with Student's interval over clusters; a loss or a weight is never below 0, nor its interval."""
+    names = ["source"] if "source" in units else ["trial"]
+    return statistics.means(_with_cluster(units, names), by, value, cluster=["cluster"], between=(0.0, most))
+
+
+def _with_cluster(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Add what is independent: the seeds of a series that has several, else what these columns tell apart."""
+    several = rows.groupby("series", observed=True)["seed"].transform("nunique") > 1
+    own = rows.groupby(names, observed=True, dropna=False).ngroup()
+    return rows.assign(cluster=rows["seed"].where(several, own))

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ssmax_eval.report import statistics
 
 HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "inconclusive", "not measured"
-SEEDS = 3
-"""From this many paired seeds on, they have an interval of their own."""
+FEWEST = statistics.FEWEST
+"""Fewer independent units (seeds, texts, trials) have no interval, and support no verdict."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Difference:
     seeds: int
     units: int
     """Of each seed."""
+    texts: int = 0
+    """Texts that the units are windows of; 0 where they are no documents."""
 
     @property
     def mean(self) -> float:
@@ -40,8 +43,9 @@ class Difference:
 def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = False) -> Difference | None:
     """Pair two series of values by `seed` and unit; None where no pair is left.
 
-    The interval is Student's over the seeds from `SEEDS` seeds on, and over units (each averaged over the seeds,
-    or, of `shares`, pairs of found and missed): the wider of the two, since both are samples.
+    Of several seeds the interval is Student's over the seeds, or that over units, each averaged over the seeds, if it
+    is wider, since both are samples. Of one seed it is over units: trials with all their depths, texts where there are
+    several, documents of one text, or steps. Below `FEWEST` seeds, or units of a single seed, it is NaN.
     """
     if this.empty or than.empty:
         return None
@@ -51,15 +55,16 @@ def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = Fa
     change = both["this"] - both["than"]
     by_seed = both.groupby(level="seed").mean()
     interval = _over_units(change, unit, shares)
-    if len(by_seed) >= SEEDS:
+    if len(by_seed) > 1:
         over_seeds = _over_seeds(by_seed["this"] - by_seed["than"], shares)
-        # A single unit has no interval (NaN); then that over the seeds counts.
-        if not over_seeds.width < interval.width:
+        # Few units have no interval (NaN); then that over the seeds counts.
+        if math.isnan(over_seeds.low) or not over_seeds.width < interval.width:
             interval = over_seeds
     # Every seed counts the same, however much of it was measured.
     mean = by_seed.mean()
     units = round(len(both) / len(by_seed))
-    return Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units)
+    texts = both.index.get_level_values("source").nunique() if "source" in both.index.names else 0
+    return Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units, texts=texts)
 
 
 class _Interval(NamedTuple):
@@ -73,17 +78,34 @@ class _Interval(NamedTuple):
 
 
 def _over_seeds(change: pd.Series, shares: bool) -> _Interval:
+    if len(change) < FEWEST:
+        return _Interval(math.nan, math.nan, "seeds")
     low, high = (float(x) for x in statistics.student(change.mean(), change.std(), len(change)))
     return _Interval(max(low, -1.0), min(high, 1.0), "seeds") if shares else _Interval(low, high, "seeds")
 
 
 def _over_units(change: pd.Series, unit: str, shares: bool) -> _Interval:
-    if shares:
-        low, high = map(float, statistics.paired_proportions((change < 0).sum(), (change > 0).sum(), len(change)))
+    names, over = clusters(change, unit)
+    if shares and change.index.get_level_values("seed").nunique() == 1:
+        found = statistics.paired_shares(change.to_numpy(np.float64), _labels(change, names))
     else:
         units = change.groupby(level=[name for name in change.index.names if name != "seed"]).mean()
-        low, high = statistics.paired_means(units.to_numpy(np.float64))[:2]
-    return _Interval(low, high, unit)
+        found = statistics.paired_means(units.to_numpy(np.float64), _labels(units, names))
+    return _Interval(found.low, found.high, over)
+
+
+def clusters(change: pd.Series, unit: str) -> tuple[list[str], str]:
+    """The levels of the index that tell independent units apart, and what those units are called."""
+    levels = [str(name) for name in change.index.names if name != "seed"]
+    if "source" in levels:
+        if change.index.get_level_values("source").nunique() > 1:
+            return ["source"], "texts"
+        return ["document"], unit
+    return [name for name in levels if name != "depth"] or levels, unit
+
+
+def _labels(change: pd.Series, names: list[str]) -> npt.NDArray[np.int64]:
+    return np.asarray(change.index.to_frame(index=False).groupby(names).ngroup(), np.int64)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ssmax_eval.report.comparison import compare, headlines, sentences
@@ -52,19 +53,28 @@ class Report(ModuleType):
         title: str = "Long-context evaluation",
         style: str = "double",
         baseline: str | None = None,
+        label: Mapping[str, str] | None = None,
+        pool: str | None = None,
+        multiples: bool = False,
     ) -> list[Path]:
         """Draw figures and tables, and write them into the folder `output`; return the files, the pages first.
 
         `results` is the path of a run or of a folder of runs, several of them, or a frame of `read_results`. `title`
         heads the pages; `style` is "single" or "double" (columns of a paper) or "slides"; `baseline` is the series or
-        the attention that the others are compared with, such as "softmax". Prints nothing. Raises UserError where
+        the attention that the others are compared with, such as "softmax"; `label` maps patterns of checkpoints and
+        attentions to names, such as
+        "ssmax-seed*" to "SSMax"; `pool` "seed" makes one series of the seeds of a training; `multiples` writes lengths
+        as multiples of the training length. Prints nothing. Raises UserError where
         there are no results, for an unknown style or baseline, and where the folder cannot be written.
         """
         from ssmax_eval.report.reading import read
         from ssmax_eval.report.writing import write_report
 
         frame, provenance = read(results)
-        return write_report(frame, output, title=title, style=style, baseline=baseline, provenance=provenance)
+        return write_report(
+            *(frame, output), title=title, style=style, baseline=baseline, label=label, pool=pool,
+            multiples=multiples, provenance=provenance,
+        )  # fmt: skip
 
 
 # `ssmax_eval.report(...)` is what a user types, and `ssmax_eval.report.plots` is where the figures are.

@@ -7,7 +7,9 @@ Sizes and fonts come from matplotlib's current style, so a figure is as wide as 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
+from ssmax_eval.errors import UserError
 from ssmax_eval.report.series import looks, series_table
 
 LENGTH = "context length (tokens; 1K = 1,024)"
@@ -37,8 +40,46 @@ def font(name: str) -> float:
     return float(size) if isinstance(size, (int, float)) else FontProperties(size=size).get_size_in_points()
 
 
+_UNIT: ContextVar[float | None] = ContextVar("unit of lengths, in tokens", default=None)
+
+
+@contextmanager
+def in_multiples(frame: pd.DataFrame, wanted: bool = True) -> Iterator[None]:
+    """Write lengths on axes as multiples of the training length, within a block.
+
+    UserError where the checkpoints were trained at several lengths, or at none that is known.
+    """
+    if not wanted:
+        yield
+        return
+    lengths = sorted(frame["train_length"].dropna().unique())
+    if len(lengths) != 1:
+        given = ", ".join(f"{length:.0f}" for length in lengths) or "none"
+        raise UserError(f"multiples need one training length; these results have {given}")
+    token = _UNIT.set(float(lengths[0]))
+    try:
+        yield
+    finally:
+        _UNIT.reset(token)
+
+
+def length_label(text: str = LENGTH) -> str:
+    """The label of an axis of lengths: in tokens, or as multiples of the training length within `in_multiples`."""
+    unit = _UNIT.get()
+    return text if unit is None else f"{text.partition(' (')[0]} (multiples of the training length, {unit:,.0f} tokens)"
+
+
+def multiple(length: float, trained: float) -> str:
+    """A length as a multiple of the training length: 1/4×, 1×, 10×."""
+    share = length / trained
+    return f"{share:.3g}×" if share >= 1 else f"1/{1 / share:.3g}×"
+
+
 def tokens(count: float, _: Any = None) -> str:
-    """Write a number of tokens: 512, 2K, 20,000."""
+    """Write a number of tokens: 512, 2K, 20,000; within `in_multiples` as a multiple: 1/4×, 1×, 10×."""
+    unit = _UNIT.get()
+    if unit is not None:
+        return multiple(count, unit)
     return f"{count / 1024:.0f}K" if count >= 1024 and count % 1024 == 0 else f"{count:,.0f}"
 
 
@@ -117,8 +158,14 @@ def trained_handle(lengths: Iterable[float]) -> Line2D:
     return Line2D([], [], label=f"training length{value}", **TRAINED)
 
 
+def says_trained(figure: Figure) -> str:
+    """Return the sentence of a caption about the training length, where the figure draws it; else nothing."""
+    texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return " Dashed: the training length." if any(text.startswith("training length") for text in texts) else ""
+
+
 def line(ax: Axes, table: pd.DataFrame, x: str, look: Mapping[str, Any], *, markers: bool) -> None:
-    """Draw `mean` against `x` with a band from `low` to `high`; a lone point gets an error bar."""
+    """Draw `mean` against `x` with a band from `low` to `high`, where there is one; a lone point gets an error bar."""
     table = table.sort_values(x)
     style = dict(look) if markers or len(table) == 1 else {**look, "marker": ""}
     ax.plot(table[x], table["mean"], **style)

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.report import words
 from ssmax_eval.report.differences import ALL, all_differences, compared
+from ssmax_eval.report.labels import renamed
 from ssmax_eval.report.pairs import without_shared
 from ssmax_eval.report.quantities import TaskQuantity
 from ssmax_eval.report.reading import Results, read
 from ssmax_eval.report.series import labelled
+from ssmax_eval.report.statistics import FEWEST
 
 
-def compare(results: Results, baseline: str | None = None) -> pd.DataFrame:
+def compare(
+    results: Results,
+    baseline: str | None = None,
+    *,
+    label: Mapping[str, str] | None = None,
+    pool: str | None = None,
+) -> pd.DataFrame:
     """Compare every series with the baseline, where both measured the very same thing.
 
     `results` is a frame of `read_results`, or the paths of runs or folders of runs. `baseline` is an attention such
-    as "softmax", which is then looked for on the same checkpoint, or the full name of a series; by default the first
-    series of each checkpoint, softmax before others.
+    as "softmax", a checkpoint, or the full name of a series; by default softmax, or, where there is none, the first
+    series of each checkpoint. `label` and `pool` name and pool checkpoints, as `labels.renamed` says.
 
     Returns one row per pair, quantity and context length (tokens; 0 for all together): `baseline`, `series`,
     `quantity`, `context_length`, `mean` (series minus baseline), `low` and `high` (paired, 95 %), `n` (identical
-    trials or documents), `method`, `p` (exact McNemar, for shares), `gained`, `lost`, `unmatched` and `sentence`.
+    trials or documents), `method`, `p` (exact sign test, for shares), `gained`, `lost`, `unmatched`, `units` and `unit`
+    (what is independent, and how many) and `sentence`.
     Raises UserError for an unknown baseline, for a single series, and where no two series measured the same quantity.
     """
     try:
-        return in_words(read(results).frame, baseline)
+        return in_words(renamed(read(results).frame, label, pool), baseline)
     except NothingMeasured as nothing:
         raise UserError(f"nothing to compare: {nothing}") from None
 
@@ -70,12 +81,18 @@ def sentence(row: pd.Series, found: TaskQuantity) -> str:
     what = f"{', '.join(shared)}: {what}" if shared else words.capital(what)
     rest = f" Left out: {_count(row['unmatched'], found)} that failed or are not shared." if row["unmatched"] else ""
     if not row["n"]:
-        return f"{what}: {name} and {base} share no {words.unit(found)}, so they cannot be compared.{rest}"
+        why = "; nats per token of two tokenizers are not compared" if "per token" in found.quantity.unit else ""
+        return f"{what}: {name} and {base} share no {words.unit(found)}, so they cannot be compared{why}.{rest}"
     says = (
         f"{what}: {_amount(row['mean'], found)} with {name} than with {base}, on {_count(row['n'], found, 'identical')}"
     )
+    units = f"{row['units']:.0f} {row['unit'] if row['units'] == 1 else words.plural(str(row['unit']))}"
+    if row["units"] != row["n"] or row["unit"] != words.unit(found):
+        says += f" ({units})"
     if pd.isna(row["low"]):
-        return f"{says}: no interval, and no claim.{rest}"
+        return (
+            f"{says}: inconclusive, since fewer than {FEWEST} {words.plural(str(row['unit']))} give no interval.{rest}"
+        )
     low, high = (words.signed(row[limit], found.quantity.digits) for limit in ("low", "high"))
     clear = not row["low"] <= 0 <= row["high"]
     if pd.isna(row["p"]):
@@ -83,7 +100,7 @@ def sentence(row: pd.Series, found: TaskQuantity) -> str:
     p = f"= {row['p']:.2g}" if row["p"] >= 0.001 else "< 0.001"
     only = f"{row['gained']:.0f} only with {name}, {row['lost']:.0f} only with {base}"
     verdict = _verdict(clear and row["p"] < 0.05)
-    return f"{says} (95 % interval {low} to {high}; {only}; exact McNemar p {p}): {verdict}.{rest}"
+    return f"{says} (95 % interval {low} to {high}; {only}; exact p {p}): {verdict}.{rest}"
 
 
 def _amount(mean: float, found: TaskQuantity) -> str:

@@ -31,7 +31,7 @@ def by_length(
     unit = f"share of {words.plural(words.unit(found))}" if found.quantity.pool == "share" else found.quantity.unit
     # The label of a narrow figure has little room beside a low panel.
     gap = " " if len(label) + len(unit) < 34 and found.quantity.pool == "share" else "\n"
-    ax.set(xlabel=axes.LENGTH, ylabel=f"{label}{gap}({unit})" if unit else label)
+    ax.set(xlabel=axes.length_label(), ylabel=f"{label}{gap}({unit})" if unit else label)
     _limits(ax, found)
     return figure
 
@@ -58,7 +58,7 @@ def by_position(
         table = table.query("position >= @first")
     figure, ax = _curve(frame, found, table, "position", markers=False, log=scale == "log")
     unit = "tokens; 1K = 1,024" if scale == "log" else "tokens"
-    ax.set(xlabel=f"position in the document ({unit})", ylabel=words.axis(found))
+    ax.set(xlabel=axes.length_label(f"position in the document ({unit})"), ylabel=words.axis(found))
     return figure
 
 

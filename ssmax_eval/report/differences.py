@@ -11,17 +11,25 @@ import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import statistics
-from ssmax_eval.report.matching import matched, needed, sides
+from ssmax_eval.report.matching import comparable, matched, needed, sides
 from ssmax_eval.report.pairs import pairs
 from ssmax_eval.report.prefixes import prefix_means
-from ssmax_eval.report.quantities import TaskQuantity, declared, find
-from ssmax_eval.report.series import COORDINATES
+from ssmax_eval.report.quantities import (
+    CLUSTER,
+    TaskQuantity,
+    cluster_names,
+    clustered,
+    declared,
+    find,
+    rows_of,
+)
+from ssmax_eval.report.series import COORDINATES, labelled
 
 ALL = 0
 """Stands for all context lengths together."""
 COLUMNS = [
     *("baseline", "series", "quantity", "context_length", "mean", "low", "high", "n", "method", "p"),
-    *("gained", "lost", "unmatched"),
+    *("gained", "lost", "unmatched", "units", "unit"),
 ]
 
 
@@ -31,11 +39,14 @@ def differences(
     """Return the difference in one quantity, per pair of series and `context_length` (tokens; 0 for all together).
 
     Columns: `baseline`, `series`, `quantity`, `context_length`, `mean` (series minus baseline, in the quantity's
-    unit), `low` and `high` (paired, 95 %, by `method`), `n` (units that both measured alike), `p` (exact McNemar,
-    for shares), `gained` and `lost` (found by only one of the two, for shares), and `unmatched` (left out: failed,
-    not the same, or measured by one alone). A prefix quantity has a row for every L, and none for all together.
+    unit), `low` and `high` (paired, 95 %, by `method`; NaN below five units), `n` (cells or documents that both
+    measured
+    alike), `p` (exact sign test over units, for shares), `gained` and `lost` (found by only one of the two, for
+    shares), `unmatched` (left out: failed, not the same, or measured by one alone), `units` (independent ones) and
+    `unit` (what they are). A prefix quantity has a row for every L, and none for all together.
     Raises NothingMeasured where no two series measured it, UserError as `pairs` does.
     """
+    frame = labelled(frame)
     found = find(frame, quantity)
     couples = pairs(frame, baseline)
     values = prefix_means(frame, found) if found.quantity.pool == "prefix" else None
@@ -44,8 +55,14 @@ def differences(
     parts = []
     for base, name in couples:
         if {base, name} <= held:
-            of_pair = _of_cells(rows, found, base, name) if values is None else _of_prefixes(found, values, base, name)
-            parts.append(of_pair.assign(baseline=base, series=name, quantity=found.label))
+            pair = rows[rows["series"].isin([base, name])]
+            if values is None:
+                of_pair = _of_cells(pair, found, base, name)
+            else:
+                same = comparable(rows_of(frame, found), found, base, name)
+                of_pair = _of_prefixes(found, pair, base, name, same=same)
+            told = " or ".join(cluster_names(frame[frame["series"].isin([base, name])], found))
+            parts.append(of_pair.assign(baseline=base, series=name, quantity=found.label, unit=told))
     if not parts:
         raise NothingMeasured(f"no two series to compare have both measured {found.label}")
     return pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS)
@@ -80,47 +97,59 @@ def _of_cells(frame: pd.DataFrame, found: TaskQuantity, base: str, name: str) ->
     # A unit of all lengths together is one at one length.
     both["length"] = pd.concat([cells["context_length"], cells["context_length"]]).to_numpy()
     share = found.quantity.pool == "share" and cells["change"].dropna().isin([-1, 0, 1]).all()
+    # The clusters are those of the pair: seeds, trials of one length, or texts.
+    both = clustered(both.assign(series=name, context_length=both["length"]), found).assign(
+        context_length=both["context_length"].to_numpy()
+    )
     rows = []
     for length, part in both.groupby("context_length"):
-        rows.append({"context_length": length, **(_share(part["change"]) if share else _mean(part, found))})
+        rows.append({"context_length": length, **(_share(part) if share else _mean(part, found))})
     return pd.DataFrame(rows)
 
 
-def _share(change: pd.Series) -> dict[str, object]:
-    n, gained, lost = int(change.notna().sum()), int((change > 0).sum()), int((change < 0).sum())
-    low, high = statistics.paired_proportions(lost, gained, n)
+def _share(cells: pd.DataFrame) -> dict[str, object]:
+    known = cells.dropna(subset="change")
+    change = known["change"]
+    n, gained, lost = len(change), int((change > 0).sum()), int((change < 0).sum())
+    found = statistics.paired_shares(change.to_numpy("float64"), known[CLUSTER].to_numpy("int64"))
     return {
         "mean": (gained - lost) / n if n else np.nan,
-        "low": float(low),
-        "high": float(high),
+        "low": found.low,
+        "high": found.high,
         "n": n,
-        "method": "Bonett-Price interval, exact McNemar test" if n else "none",
-        "p": float(statistics.mcnemar(lost, gained)),
+        "method": found.method,
+        "p": found.p,
         "gained": gained,
         "lost": lost,
-        "unmatched": int(change.isna().sum()),
+        "unmatched": len(cells) - n,
+        "units": found.units,
     }
 
 
 def _mean(cells: pd.DataFrame, found: TaskQuantity) -> dict[str, object]:
-    names = [name for name in found.quantity.units if name in cells]
+    names = [name for name in ("seed", *found.quantity.units) if name in cells]
     unit = ["length", *(names or [name for name in COORDINATES[1:] if name in cells])]
-    known = cells.dropna(subset="change").groupby(unit, dropna=False)["change"].mean().to_numpy("float64")
-    unmatched = len(cells[unit].drop_duplicates()) - known.size
+    known = cells.dropna(subset="change").groupby([*unit, CLUSTER], dropna=False)["change"].mean().reset_index()
+    unmatched = len(cells[unit].drop_duplicates()) - len(known)
     return _paired(known, unmatched)
 
 
-def _of_prefixes(found: TaskQuantity, values: pd.DataFrame, base: str, name: str) -> pd.DataFrame:
+def _of_prefixes(found: TaskQuantity, values: pd.DataFrame, base: str, name: str, *, same: bool) -> pd.DataFrame:
     wide = sides(values, found, base, name)
-    change = wide["value_series"] - wide["value_baseline"]
+    change = (wide["value_series"] - wide["value_baseline"]) * (1.0 if same else np.nan)
+    wide = clustered(wide.assign(change=change, series=name), found)
     rows = []
-    for length, part in change.groupby(wide["context_length"]):
-        known = part.dropna().to_numpy("float64")
-        rows.append({"context_length": length, **_paired(known, part.size - known.size)})
+    for length, part in wide.groupby("context_length"):
+        known = part.dropna(subset="change")
+        rows.append({"context_length": length, **_paired(known, len(part) - len(known))})
     return pd.DataFrame(rows)
 
 
-def _paired(known: statistics.Array, unmatched: int) -> dict[str, object]:
-    low, high, method = statistics.paired_means(known)
-    mean = known.mean() if known.size else np.nan
-    return {"mean": mean, "low": low, "high": high, "n": known.size, "method": method, "unmatched": unmatched}
+def _paired(known: pd.DataFrame, unmatched: int) -> dict[str, object]:
+    values = known["change"].to_numpy("float64")
+    low, high, method, units, _ = statistics.paired_means(values, known[CLUSTER].to_numpy("int64"))
+    mean = values.mean() if values.size else np.nan
+    return {
+        "mean": mean, "low": low, "high": high, "n": values.size, "method": method, "unmatched": unmatched,
+        "units": units,
+    }  # fmt: skip

@@ -43,7 +43,7 @@ def fading(frame: pd.DataFrame) -> Figure:
         ax.set_ylabel(words.axis(found))
         _scales(ax, found, table)
         trained = axes.mark_training(ax, frame)
-    axes.label_below(grid, ROW)
+    axes.label_below(grid, axes.length_label(ROW))
     axes.legend(figure, frame, names, markers=False, extra=trained)
     return figure
 

@@ -109,7 +109,7 @@ def by_outcome(
         ax.tick_params(labelbottom=True)
         ax.grid(axis="x", visible=False)
     figure.supylabel(words.best(found), fontsize=axes.font("axes.labelsize"))
-    axes.label_below(grid, "context length (tokens)")
+    axes.label_below(grid, axes.length_label("context length (tokens)"))
     handles = [
         Line2D([], [], linestyle="", color=colour, marker=marker, label=label)
         for label, (colour, marker) in styles.items()

@@ -105,7 +105,7 @@ def cell_panels(
     # The label of the colour bar needs its length, however few the depths.
     high = max(high, 0.17 * base / len(depths) / -(-count // across))
     figure, grid = axes.panels(count, high * len(depths) + base / 18, across=across, sharex=True, sharey=True)
-    axes.label_below(grid, axes.LENGTH if across < 3 else "context length (tokens)")
+    axes.label_below(grid, axes.length_label(axes.LENGTH if across < 3 else "context length (tokens)"))
     figure.supylabel("depth (%)", fontsize=axes.font("axes.labelsize"))
     upright = max(len(axes.tokens(length)) for length in lengths) * 0.62 * axes.font("xtick.labelsize") < wide * 72
     for ax in grid:

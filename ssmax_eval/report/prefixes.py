@@ -9,7 +9,7 @@ import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import statistics
-from ssmax_eval.report.quantities import TaskQuantity, find, measured, present, units_of
+from ssmax_eval.report.quantities import CLUSTER, DIGESTS, TaskQuantity, clustered, find, measured, present, units_of
 
 
 def prefix_means(
@@ -29,7 +29,8 @@ def prefix_means(
     if not present(rows, ["position"]):
         raise NothingMeasured(f"{found.label} has no positions to average over")
     # What must be the same in a comparison is the same within a unit.
-    unit = ["series", *dict.fromkeys([*units_of(rows, found), *present(rows, found.quantity.same)])]
+    same = [*found.quantity.same, *DIGESTS]
+    unit = ["series", *dict.fromkeys([*units_of(rows, found), *present(rows, same)])]
     key = [*unit, "context_length"]
     rows = rows[[*key, "position", name]]
     first = int(rows["position"].min() > 0)
@@ -53,7 +54,8 @@ def _lengths(run_at: pd.Series) -> list[int]:
 
 
 def of_prefixes(frame: pd.DataFrame, found: TaskQuantity, lengths: Sequence[int] | None = None) -> pd.DataFrame:
-    """Return the mean over the first L tokens per `series` and `context_length` L, over documents."""
+    """Return the mean over the first L tokens per `series` and `context_length` L, over what is independent."""
     values = prefix_means(frame, found, lengths)
-    table = statistics.means(values, ["series", "context_length"], found.quantity.name, between=found.quantity.between)
+    by, name = ["series", "context_length"], found.quantity.name
+    table = statistics.means(clustered(values, found), by, name, cluster=[CLUSTER], between=found.quantity.between)
     return table.assign(perplexity=np.exp(table["mean"])) if "perplexity" in found.quantity.views else table

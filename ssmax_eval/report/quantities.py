@@ -21,7 +21,10 @@ SUMMARISED = "by_length"
 """The view of quantities that are in the summary, in comparisons and in the model card."""
 POOLS = ("share", "prefix", "mean")
 """Ways to pool, in the order in which a report shows them."""
-BOOKKEEPING = {*REQUIRED, *COORDINATES, *PLACES, "series", "error", "seconds", "actual_length", "actual_depth"}
+BOOKKEEPING = {
+    *(*REQUIRED, *COORDINATES, *PLACES, "series", "setting", "seed", "family", "stored", "kind"),
+    *("error", "seconds", "actual_length", "actual_depth", "prompt_digest", "document_digest", "bytes"),
+}
 """Columns that are no measured numbers, whatever the task."""
 NUMBERS = ("floating", "integer", "mixed-integer-float")
 
@@ -129,7 +132,58 @@ def present(rows: pd.DataFrame, names: tuple[str, ...] | list[str]) -> list[str]
 
 def units_of(rows: pd.DataFrame, found: TaskQuantity) -> list[str]:
     """Return the columns that tell independent repetitions apart: the declared ones, else the cell's, else the run."""
-    return present(rows, found.quantity.units) or present(rows, [*COORDINATES[1:]]) or ["run"]
+    own = present(rows, found.quantity.units) or present(rows, [*COORDINATES[1:]]) or ["run"]
+    return [*present(rows, ["seed"]), *own]
+
+
+DIGESTS = ("prompt_digest", "document_digest")
+"""Columns with a digest of the very text that was measured, where it is stored."""
+CLUSTER = "cluster"
+"""The column that says which independent unit a value belongs to."""
+
+
+def clustered(rows: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
+    """Add the column `cluster`: what is repeated independently, and what intervals are over.
+
+    Of a series with several seeds it is the seed. Else it is the text where there are several, since the windows of a
+    text are alike; else the trial with all its depths, which share a haystack, or the document.
+    """
+    parts, attrs = [], rows.attrs
+    rows = rows.copy()
+    rows.attrs = {}  # pandas copies them with every step
+    for _, own in rows.groupby("series", observed=True, sort=False):
+        names = _cluster(own, found)
+        parts.append(own.groupby(names, observed=True, dropna=False, sort=False).ngroup())
+    labels = pd.concat(parts).reindex(rows.index) if parts else pd.Series(dtype="int64")
+    rows = rows.assign(**{CLUSTER: labels})
+    rows.attrs = attrs
+    return rows
+
+
+def cluster_names(rows: pd.DataFrame, found: TaskQuantity) -> list[str]:
+    """Return what the clusters of each series are called, each name once: seed, text, trial, document."""
+    called = {"source": "text"}
+    names = []
+    wanted = {"series", "status", "seed", "source", *COORDINATES, *found.quantity.units, "run"}
+    rows = rows_of(rows, found)
+    rows = rows[[name for name in rows if name in wanted]].drop_duplicates()
+    rows.attrs = {}  # pandas copies them with every step
+    for _, own in rows.groupby("series", observed=True, sort=False):
+        own = own[own["status"] == "ok"] if (own["status"] == "ok").any() else own
+        name = _cluster(own, found)[-1]
+        names.append(called.get(name, name.replace("_", " ")))
+    return list(dict.fromkeys(names))
+
+
+def _cluster(own: pd.DataFrame, found: TaskQuantity) -> list[str]:
+    """The columns that tell the clusters of one series apart, the one that names them last."""
+    if "seed" in own and own["seed"].nunique() > 1:
+        return ["seed"]
+    units = units_of(own, found)
+    if "source" in units and own["source"].nunique() > 1:
+        return ["source"]
+    length = present(own, ["context_length"]) if found.quantity.pool != "prefix" else []
+    return [*length, *([name for name in units if name not in ("depth", "source")] or units)]
 
 
 def beside(frame: pd.DataFrame, found: TaskQuantity) -> list[str]:

@@ -16,6 +16,7 @@ from ssmax_eval.report.pairs import pairs
 from ssmax_eval.report.provenance import notes, provenance_tables
 from ssmax_eval.report.quantities import TaskQuantity, declared, summarised
 from ssmax_eval.report.series import labelled, series_table
+from ssmax_eval.report.statistics import FEWEST
 from ssmax_eval.report.summary import measures, summary_tables
 
 FEW = 4
@@ -39,7 +40,7 @@ def sections(
     said = _sentences(frame, baseline) if several else []
     few = len(said) <= FEW
     parts = [
-        _summary(frame, said if few else []),
+        _summary(frame, said if few else [], baseline),
         _comparison(frame, baseline, [] if few else said) if several else None,
         *_of_tasks(frame),
         _failures(frame),
@@ -48,7 +49,7 @@ def sections(
     return [part for part in parts if part is not None]
 
 
-def _summary(frame: pd.DataFrame, said: list[str]) -> Section:
+def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None) -> Section:
     about = series_table(frame)
     trained = about["train_length"].map("at {:,.0f} tokens".format).replace("at nan tokens", "at an unknown length")
     about = about.assign(train_length=trained)
@@ -63,14 +64,18 @@ def _summary(frame: pd.DataFrame, said: list[str]) -> Section:
     ]
     numbers = [Table("summary", "Every value above as numbers", measures(frame))]
     try:
-        readable = effective.headline(frame).rename(columns=effective.RULES).reset_index()
+        readable = effective.headline(frame, baseline).rename(columns=effective.RULES).reset_index()
         caption = (
             "Effective length: the last measured length, counted up from the shortest, that keeps what the column "
-            "asks; in tokens (multiple of the training length) [95 % interval]"
+            f"asks; in tokens (multiple of the training length) [95 % interval, none below {FEWEST} independent units]"
+            + f". {effective.RULES['all depths']} is left out: it needs {effective.TRIALS} trials in every cell"
+            * ("all depths" not in effective.headline(frame, baseline) and "depth" in frame)
         )
         blocks.insert(0, Table("effective-length", caption, readable, folded=False))
         numbers.append(
-            Table("effective-length-numbers", "Effective length as numbers", effective.effective_lengths(frame))
+            Table(
+                "effective-length-numbers", "Effective length as numbers", effective.effective_lengths(frame, baseline)
+            )
         )
     except NothingMeasured:
         pass
@@ -105,10 +110,10 @@ def _comparison(frame: pd.DataFrame, baseline: str | None, said: list[str]) -> S
 def _difference(found: TaskQuantity) -> str:
     if found.quantity.pool == "prefix":
         over = f"over the first tokens, in {found.quantity.unit}" if found.quantity.unit else "over the first tokens"
-        return f"Difference in mean {found.label} {over}; 95 % interval over {words.plural(words.unit(found))}."
-    how = "paired 95 % interval"
+        return f"Difference in mean {found.label} {over}; 95 % interval over units, none below {FEWEST}."
+    how = f"paired 95 % interval over units, none below {FEWEST}"
     if found.quantity.pool == "share":
-        how += ", exact McNemar p"
+        how += ", exact p of the sign test"
     return f"Difference in {words.axis(found)} (0 tokens: all together); {how}."
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Quantity
+from ssmax_eval.report.identity import settings
 
 BASELINE = "softmax"
 """The attention that is listed first, and against which others are compared."""
@@ -23,17 +24,16 @@ COORDINATES = ["context_length", "depth", "trial", "document"]
 """Columns that say which cell of a task's grid a row belongs to."""
 PLACES = ["source", "position", "layer", "head"]
 """Columns that say which row of a cell's table it is, or of what text."""
-UNSAID = "=table"
-"""In the label of an attention: a table of values, which the label does not spell out."""
 
 
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     """Add the ordered categorical `series`: one name per checkpoint, attention, dtype and RoPE change.
 
-    A name holds only what tells the series of this frame apart. Where several tasks measure the same quantity, it
-    holds the task. Runs of the same configuration and task that measured different cells are one series; if they
-    measured the same cells, their names are added. Attentions whose labels agree and whose tables of values do not
-    are numbered. A frame that has `series` already comes back as it is. Raises UserError for an empty frame or a
+    A name holds only what tells the series of this frame apart. Runs whose identities differ, in the weights, a table
+    of values, the text, the seed or the wording of the task, are different series, named by what differs. Where several
+    tasks measure the same quantity, the name holds the task. Runs of one identity that measured different cells are
+    one series; if they measured the same cells, their names are added. A frame that has `series` already comes back
+    as it is. Raises UserError for an empty frame or a
     frame that is not from `read_results`.
     """
     if not isinstance(frame, pd.DataFrame):
@@ -47,45 +47,51 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
         )
     if "series" in frame:
         return frame
-    runs = frame.drop_duplicates("run").set_index("run")[[*PARTS, "task"]].astype("object")
+    own = [name for name in ("stored", "kind", "family") if name in frame]
+    runs = frame.drop_duplicates("run").set_index("run")[[*PARTS, "task", *own]].astype("object")
     runs = runs.where(runs.notna(), "").astype("str")
-    runs["variant"] = _variants(frame, runs)
-    configuration = [*PARTS, "variant", "task"]
+    runs.index = runs.index.astype("str")
+    pooled = "seed" in frame
+    runs["setting"] = settings(frame, runs.assign(checkpoint=runs["stored"]) if "stored" in runs else runs)
+    configuration = [*PARTS, "setting", "task"]
     repeated = _repeated(frame, runs, configuration)
     alike = _drawn_alike(frame)
     runs["alike"] = [task if task in alike else "" for task in runs["task"]]
     runs["rerun"] = [name if name in repeated else "" for name in runs.index]
     attentions = list(dict.fromkeys(runs["attention"]))
-    attentions.sort(key=lambda spec: spec.partition(":")[0] != BASELINE)
+    kinds = dict(zip(runs["attention"], runs.get("kind", runs["attention"].str.partition(":")[0]), strict=True))
+    attentions.sort(key=lambda spec: kinds[spec] != BASELINE)
     checkpoints = list(dict.fromkeys(runs["checkpoint"]))
+    if frame.attrs.get("labelled") or pooled:
+        families = runs.groupby("checkpoint")["attention"].agg(lambda specs: kinds[specs.iloc[0]] != BASELINE)
+        checkpoints.sort(key=lambda name: bool(families[name]))
     runs["order"] = [
         (checkpoints.index(c), attentions.index(a)) for c, a in zip(runs["checkpoint"], runs["attention"], strict=True)
     ]
-    parts = [*PARTS, "variant", "alike", "rerun"]
+    parts = [*PARTS, "setting", "alike", "rerun"]
     shown = [part for part in parts if part == "attention" or runs[part].nunique() > 1]
+    # A label that has one attention says it.
+    said = runs["checkpoint"].isin(frame.attrs.get("labelled", [])) & (
+        runs.groupby("checkpoint")["attention"].transform("nunique") == 1
+    )
+    if "checkpoint" in shown:
+        runs["attention"] = runs["attention"].mask(said, "")
     runs["series"] = [" · ".join(filter(None, map(str, row))) for row in runs[shown].itertuples(index=False)]
     names = list(dict.fromkeys(runs.sort_values("order", kind="stable")["series"]))
     series = frame["run"].astype("str").map(runs["series"])
-    return frame.assign(series=pd.Categorical(series, categories=names, ordered=True))
+    frame = frame.assign(
+        series=pd.Categorical(series, categories=names, ordered=True),
+        setting=frame["run"].astype("str").map(runs["setting"]).astype("category"),
+    )
+    about = frame.drop_duplicates("series").set_index("series")["attention"].astype("str")
+    # What all series look like, for parts of the frame that lack some.
+    frame.attrs = {**frame.attrs, "looks": {name: about[name] for name in names}}
+    return frame
 
 
 def quantities_of(frame: pd.DataFrame, task: str) -> list[Quantity]:
     """Return the quantities that a frame's `attrs` declare for a kind of task; none for one that they lack."""
     return [Quantity.from_json(record) for record in frame.attrs.get("quantities", {}).get(task, [])]
-
-
-def _variants(frame: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """A number for each attention whose label stands for another one too, by the identity of its runs."""
-    known = frame.attrs.get("attentions", {})
-    seen: dict[tuple[str, str], list[str]] = {}
-    found = []
-    for name, checkpoint, attention in runs[["checkpoint", "attention"]].itertuples(name=None):
-        mine = seen.setdefault((checkpoint, attention), [])
-        identity = str(known.get(str(name), "")) if UNSAID in attention else ""
-        if identity not in mine:
-            mine.append(identity)
-        found.append((mine, mine.index(identity)))
-    return [f"variant {place + 1}" if len(mine) > 1 else "" for mine, place in found]
 
 
 def _drawn_alike(frame: pd.DataFrame) -> set[str]:
@@ -102,7 +108,7 @@ def _drawn_alike(frame: pd.DataFrame) -> set[str]:
 def _repeated(frame: pd.DataFrame, runs: pd.DataFrame, configuration: list[str]) -> set[str]:
     """Return the runs that share a cell with another run of the same configuration and task."""
     alike = runs[runs.duplicated(configuration, keep=False)]
-    columns = [column for column in COORDINATES if column in frame]
+    columns = [column for column in (*COORDINATES, "seed") if column in frame]
     rows = frame.loc[frame["run"].isin(alike.index), ["run", *columns]].drop_duplicates()
     rows = rows.astype({"run": "str"}).join(alike, on="run")
     return set(rows.loc[rows.duplicated([*configuration, *columns], keep=False), "run"])
@@ -121,10 +127,15 @@ def series_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return matplotlib's colour, dashes and marker for each series: a colour is an attention everywhere."""
+    known = {**frame.attrs.get("looks", {})}
+    table = series_table(frame)[["series", "attention"]].astype("str")
+    here = dict(zip(table["series"], table["attention"], strict=True))
+    if not set(here) <= set(known):
+        known = here
     attentions: list[str] = []
     seen: dict[str, int] = {}
     result: dict[str, dict[str, Any]] = {}
-    for name, attention in series_table(frame)[["series", "attention"]].astype("str").itertuples(index=False):
+    for name, attention in known.items():
         if attention not in attentions:
             attentions.append(attention)
         turn, colour = divmod(attentions.index(attention), len(COLOURS))
@@ -135,4 +146,4 @@ def looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
             "linestyle": DASHES[dash % len(DASHES)],
             "marker": MARKERS[len(result) % len(MARKERS)],
         }
-    return result
+    return {name: look for name, look in result.items() if name in here}

@@ -2,7 +2,8 @@
 
 Every function takes the frame of `read_results` and a quantity: its name, or what `quantities.find` gives, or nothing
 for the first that is shown this way. Every table has the column `series` (see `series.labelled`) and, for each value,
-`mean`, `low` and `high` (95 %) and `n`, the number of independent units behind it.
+`mean`, `low` and `high` (95 %), `n` (the values behind it) and `units`: the independent ones among them, which the
+interval is over. Fewer than five units have no interval.
 """
 
 from __future__ import annotations
@@ -13,9 +14,21 @@ import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.report import statistics
+from ssmax_eval.report.heads_chosen import best_rows as best_rows
+from ssmax_eval.report.heads_chosen import ranked
 from ssmax_eval.report.prefixes import of_prefixes
 from ssmax_eval.report.prefixes import prefix_means as prefix_means
-from ssmax_eval.report.quantities import TaskQuantity, beside, find, measured, present, rows_of, units_of
+from ssmax_eval.report.quantities import (
+    CLUSTER,
+    TaskQuantity,
+    beside,
+    clustered,
+    find,
+    measured,
+    present,
+    rows_of,
+    units_of,
+)
 from ssmax_eval.report.series import labelled
 from ssmax_eval.report.statistics import Scale
 
@@ -26,8 +39,9 @@ Wanted = str | TaskQuantity | None
 def by_length(frame: pd.DataFrame, quantity: Wanted = None, lengths: Sequence[int] | None = None) -> pd.DataFrame:
     """Return a quantity per `series` and `context_length` (tokens), all depths pooled.
 
-    Each unit is averaged first. A share then has Wilson's interval over `n` units, if it is 0 or 1 in each, and a mean
-    Student's. Of rows that compete, such as heads, the best of the series counts (see `best_rows`) and is named.
+    A share has Wilson's interval, if it is 0 or 1 in each cell, and a mean Student's, both over `units` (see
+    `quantities.clustered`). Of rows that compete, such as heads, the best counts (see `best_rows`), and the best of
+    all cells is named.
     `failed` counts cells that broke off, which are no misses and not in `n`. A prefix quantity, such as a loss, is
     the mean over the first L positions for every L of `lengths` (see `prefix_means`), with `perplexity` where it is
     in nats.
@@ -43,26 +57,45 @@ def by_depth(frame: pd.DataFrame, quantity: Wanted = None) -> pd.DataFrame:
     found = find(frame, quantity, "heatmap")
     if not present(rows_of(frame, found), ["depth"]):
         raise NothingMeasured(f"{found.label} has no depths")
-    return _pooled(frame, found, ["series", "context_length", "depth"])
+    return _pooled(frame, found, ["series", "context_length", "depth"], single=True)
 
 
-def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str]) -> pd.DataFrame:
+def together(rows: pd.DataFrame, quantity: Wanted = None) -> tuple[float, float, float]:
+    """Return the mean of one series over all its lengths, and its limits."""
+    found = find(rows, quantity)
+    values = statistics.unit_means(
+        measured(rows, found),
+        list(dict.fromkeys(["series", "context_length", *units_of(rows, found)])),
+        found.quantity.name,
+    )
+    values, name = clustered(values, found).astype({"series": "str"}), found.quantity.name
+    share = values[name].isin([0.0, 1.0]).all()
+    table = (statistics.proportions if share else statistics.means)(values, ["series"], name, cluster=[CLUSTER])
+    mean, low, high = table[["mean", "low", "high"]].iloc[0]
+    return float(mean), float(low), float(high)
+
+
+def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str], *, single: bool = False) -> pd.DataFrame:
     everything, name = rows_of(frame, found), found.quantity.name
     ok = everything["status"] == "ok"
     chosen = best_rows(frame, found) if ok.any() else everything[ok]
     values = statistics.unit_means(chosen, list(dict.fromkeys([*by, *units_of(everything, found)])), name)
+    values = clustered(values.dropna(subset=name), found)
     if found.quantity.pool == "share" and values[name].isin([0.0, 1.0]).all():
-        table = statistics.proportions(values, by, name)
+        # The trials of one length and depth are independent; those of several seeds are not.
+        alone = single and "seed" not in values
+        table = statistics.proportions(values, by, name, cluster=[] if alone else [CLUSTER])
     else:
-        table = statistics.means(values, by, name, between=found.quantity.between)
+        table = statistics.means(values, by, name, cluster=[CLUSTER], between=found.quantity.between)
     # Failed cells carry no value, so they make a group with n = 0 rather than vanish.
     cells = everything.assign(failed=~ok).groupby(by, observed=True)
     columns = {other: (other, "mean") for other in beside(frame, found)}
     table = table.merge(cells.agg(**columns, failed=("failed", "sum")).reset_index(), on=by, how="right")
-    table = table.assign(n=table["n"].fillna(0).astype("int64")).sort_values(by, ignore_index=True)
-    heads = present(chosen, list(found.quantity.best))
-    if heads:
-        table = table.merge(chosen.drop_duplicates("series")[["series", *heads]].astype(dict.fromkeys(heads, "int64")))
+    counts = {count: table[count].fillna(0).astype("int64") for count in ("n", "units")}
+    table = table.assign(**counts).sort_values(by, ignore_index=True)
+    if present(chosen, list(found.quantity.best)) and "seed" not in chosen:
+        heads = by_head(frame, found).drop_duplicates("series")[["series", *found.quantity.best]]
+        table = table.merge(heads, on="series", how="left")
     return table
 
 
@@ -93,14 +126,16 @@ def by_position(
     rows = rows.assign(position=statistics.in_bins(rows["position"] + first, edges, scale))
     cell = [] if prefix else ["context_length"]
     unit = ["series", *by, *cell, *units_of(rows, found), "position"]
-    units = statistics.unit_means(rows, list(dict.fromkeys(unit)), name)
-    return statistics.means(units, ["series", *by, "position"], name, between=found.quantity.between)
+    units = clustered(statistics.unit_means(rows, list(dict.fromkeys(unit)), name), found)
+    return statistics.means(units, ["series", *by, "position"], name, cluster=[CLUSTER], between=found.quantity.between)
 
 
 def by_head(frame: pd.DataFrame, quantity: Wanted = None, context_length: int | None = None) -> pd.DataFrame:
     """Return a quantity per `series` and each of the rows that compete (`layer` and `head`), best first.
 
-    `n` counts cells. `context_length` (tokens) keeps one length; by default all lengths are averaged. Raises UserError
+    `n` counts cells. The heads of different seeds have nothing to do with each other: where seeds are pooled, `head` is
+    the rank of a head within its checkpoint, and `layer` is 0. `context_length` (tokens) keeps one length; by
+    default all lengths are averaged. Raises UserError
     for a length that was not measured.
     """
     found = find(frame, quantity, "by_head")
@@ -112,26 +147,14 @@ def by_head(frame: pd.DataFrame, quantity: Wanted = None, context_length: int | 
     heads = present(rows, list(found.quantity.best))
     if not heads:
         raise NothingMeasured(f"{found.label} has no {' and '.join(found.quantity.best) or 'layer and head'}")
+    rows = ranked(rows, found)
     cell = [*dict.fromkeys(["context_length", *units_of(rows, found)])]
-    units = statistics.unit_means(rows, ["series", *heads, *cell], found.quantity.name)
-    table = statistics.means(units, ["series", *heads], found.quantity.name, between=found.quantity.between)
+    units = clustered(statistics.unit_means(rows, ["series", *heads, *cell], found.quantity.name), found)
+    by = ["series", *heads]
+    table = statistics.means(units, by, found.quantity.name, cluster=[CLUSTER], between=found.quantity.between)
     table = table.astype(dict.fromkeys(heads, "int64"))
     order = [True, found.quantity.better == "lower"]
     return table.sort_values(["series", "mean"], ascending=order, ignore_index=True)
-
-
-def best_rows(frame: pd.DataFrame, quantity: Wanted = None) -> pd.DataFrame:
-    """Return the rows of a quantity; of rows that compete, those of the series' best: best mean over all its cells.
-
-    The best head is chosen once per series, so lengths are compared on the same head.
-    """
-    found = find(frame, quantity, "by_head")
-    rows = measured(frame, found)
-    heads = present(rows, list(found.quantity.best))
-    if not heads:
-        return rows
-    best = by_head(frame, found).drop_duplicates("series")[["series", *heads]]
-    return rows.merge(best, on=["series", *heads])
 
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ssmax_eval.report import plots, summary, tables, words
+from ssmax_eval.report import axes, plots, summary, tables, words
 from ssmax_eval.report.content import Picture, Table
 from ssmax_eval.report.quantities import TaskQuantity, declared
 
@@ -29,8 +29,8 @@ View = Callable[[pd.DataFrame, TaskQuantity], Shown]
 def by_length(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     """A line per series against context length, and its numbers."""
     name, caption = f"{found.file}-by-length", words.by_length(frame, found)
-    table = tables.by_length(frame, found)
-    return Shown([Picture(name, plots.by_length(frame, found), caption)], [Table(name, caption, table)])
+    table, figure = tables.by_length(frame, found), plots.by_length(frame, found)
+    return Shown([Picture(name, figure, caption + axes.says_trained(figure))], [Table(name, caption, table)])
 
 
 def heatmap(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
@@ -44,7 +44,7 @@ def heatmap(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
         f"{what}, by context length and depth (0 % is the start of the text), "
         f"{units} trial{'s' * (units != '1')} a cell."
     )
-    numbers = f"{words.capital(found.label)} per cell, with {words.interval(found)}."
+    numbers = f"{words.capital(found.label)} per cell, with the 95 % interval over its trials."
     picture = Picture(f"{found.file}-heatmap", plots.heatmap(frame, found), caption)
     return Shown([picture], [Table(f"{found.file}-cells", numbers, cells)])
 
@@ -55,23 +55,24 @@ def by_position(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     bins = 64 if found.quantity.pool == "prefix" else 24
     caption = (
         f"{words.capital(words.axis(found))} by position in the document. Smoothed in {bins} bins, evenly spaced on a "
-        f"log scale; mean and 95 % interval over {table['n'].max()} {words.plural(words.unit(found))}. "
-        "Dashed: the training length."
+        f"log scale; mean and {words.interval(frame, found)}."
     )
+    figure = plots.by_position(frame, found)
+    caption += axes.says_trained(figure)
     name = f"{found.file}-by-position"
-    return Shown([Picture(name, plots.by_position(frame, found), caption)], [Table(name, caption, table)])
+    return Shown([Picture(name, figure, caption)], [Table(name, caption, table)])
 
 
 def perplexity(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     """The table of the field: the exponential of a loss, models by lengths."""
-    caption = "Perplexity over the first tokens, with the 95 % interval"
+    caption = f"Perplexity over the first tokens, with the {words.interval(frame, found)}"
     name = "perplexity" if found.file in found.tasks else f"{found.file}-perplexity"
     return Shown([], [Table(name, caption, summary.perplexity(frame, found), folded=False)])
 
 
 def by_head(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     """Heads side by side, best first, and their numbers."""
-    caption = f"{words.capital(found.label)} of every head, best first. Band: 95 % interval over cells."
+    caption = f"{words.capital(found.label)} of every head, best first. Band: {words.interval(frame, found)}."
     name, numbers = f"{found.file}-by-head", f"{words.capital(found.label)} per head, all lengths."
     picture = Picture(name, plots.by_head(frame, found), caption)
     return Shown([picture], [Table(name, numbers, tables.by_head(frame, found))])
@@ -80,6 +81,8 @@ def by_head(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
 def head_map(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     """A map of layers and heads."""
     caption = f"{words.capital(found.label)} by layer and head, all lengths. Ring: best head."
+    if "seed" in frame:
+        caption = f"{words.capital(found.label)} by rank within a checkpoint, all lengths and seeds. Ring: best head."
     return Shown([Picture(f"{found.file}-head-map", plots.head_map(frame, found), caption)], [])
 
 
@@ -100,7 +103,7 @@ def fading(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     listed = f"{', '.join(titles[:-1])} and {titles[-1]}" if titles[1:] else titles[0]
     caption = (
         f"{words.capital(listed)}, against the row of the query; mean over layers and heads, smoothed in 24 log bins, "
-        "with the 95 % interval over cells."
+        f"with the {words.interval(frame, found)}."
     )
     return Shown([Picture("attention-fading", plots.fading(frame), caption)], [])
 

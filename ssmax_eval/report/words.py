@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ssmax_eval.report.quantities import TaskQuantity, present
+from ssmax_eval.report.quantities import TaskQuantity, cluster_names, present
+from ssmax_eval.report.series import labelled
+from ssmax_eval.report.statistics import FEWEST
 
 
 def axis(found: TaskQuantity) -> str:
@@ -35,11 +37,15 @@ def unit(found: TaskQuantity) -> str:
     return found.quantity.units[-1] if found.quantity.units else "cell"
 
 
-def interval(found: TaskQuantity) -> str:
-    """Say what kind of interval a quantity has: "Wilson's 95 % interval", "the 95 % interval over documents"."""
-    if found.quantity.pool == "share":
-        return "Wilson's 95 % interval"
-    return f"the 95 % interval over {plural(unit(found))}"
+def units(frame: pd.DataFrame, found: TaskQuantity) -> str:
+    """Return what intervals are over, in the plural: trials, texts, seeds."""
+    return " or ".join(plural(name) for name in cluster_names(labelled(frame), found))
+
+
+def interval(frame: pd.DataFrame, found: TaskQuantity) -> str:
+    """Say what kind of interval a quantity has: "95 % interval over trials (none below 5 trials)"."""
+    over = units(frame, found)
+    return f"95 % interval over {over} (none below {FEWEST})"
 
 
 def by_length(frame: pd.DataFrame, found: TaskQuantity) -> str:
@@ -50,16 +56,16 @@ def by_length(frame: pd.DataFrame, found: TaskQuantity) -> str:
         what = f"Share of {plural(unit(found))}: {found.label}, by context length{_depths(frame, found)}"
     else:
         what = f"{capital(best(found))} by context length{_depths(frame, found)}{_unit(found)}"
-    return f"{what}, with {interval(found)}."
+    return f"{what}, with the {interval(frame, found)}."
 
 
 def headline(frame: pd.DataFrame, found: TaskQuantity) -> str:
     """Say what the numbers of a summary are, with unit and interval."""
     what = best(found) + " over the first tokens" * (found.quantity.pool == "prefix")
     if found.quantity.pool == "share":
-        inside = f"share of {plural(unit(found))}{_depths(frame, found)}; Wilson 95 %"
+        inside = f"share of {plural(unit(found))}{_depths(frame, found)}; 95 % over {units(frame, found)}"
     else:
-        inside = f"{found.quantity.unit}; " * bool(found.quantity.unit) + f"95 % over {plural(unit(found))}"
+        inside = f"{found.quantity.unit}; " * bool(found.quantity.unit) + f"95 % over {units(frame, found)}"
     return f"{capital(what)} ({inside})"
 
 

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 
 from ssmax_eval.errors import UserError
 from ssmax_eval.files import write_whole
-from ssmax_eval.report import export
+from ssmax_eval.report import axes, export
 from ssmax_eval.report.content import Section
+from ssmax_eval.report.labels import renamed
 from ssmax_eval.report.provenance import model_index
 from ssmax_eval.report.sections import sections
 
@@ -34,12 +35,17 @@ def write_report(
     title: str = "Long-context evaluation",
     style: str = "double",
     baseline: str | None = None,
+    label: Mapping[str, str] | None = None,
+    pool: str | None = None,
+    multiples: bool = False,
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Path]:
     """Write the report of these results into `directory` and return the files, the pages first.
 
     `frame` is results as from `read_results`; `style` is `single`, `double` or `slides`; `baseline` is the
-    series or attention that the others are compared with; `provenance` holds what is on record for each run name.
+    series or attention that the others are compared with; `label` and `pool` name and pool checkpoints, as
+    `labels.renamed` says; `multiples` writes lengths as multiples of the training length on axes; `provenance` holds
+    what is on record for each run name.
     Writes `report.html` (self-contained), `report.md`, `model-index.yaml`, `figures/*.png` and `*.pdf`, and
     `tables/*.csv`, with `*.tex` for those meant to be read and `*.parquet` where pyarrow is installed. Each
     file appears under its name only when it is complete. Raises UserError when there is nothing to report or
@@ -48,7 +54,8 @@ def write_report(
     folder = Path(directory)
     if style not in STYLES:
         raise UserError(f"unknown style '{style}'; known: {', '.join(STYLES)}")
-    with matplotlib.style.context(f"ssmax_eval.report.styles.{style}"):
+    frame = renamed(frame, label, pool)
+    with axes.in_multiples(frame, multiples), matplotlib.style.context(f"ssmax_eval.report.styles.{style}"):
         parts = sections(frame, baseline=baseline, provenance=provenance)
         files: dict[str, bytes | None] = {
             "report.html": _page(parts, title).encode(),

@@ -61,8 +61,9 @@ def read_results(*paths: str | os.PathLike[str]) -> "pd.DataFrame":
     One row for each row of a cell's table, or one for the cell where it has none; the run's description and
     the cell's coordinates and values are columns beside it. A failed cell is one row with `status` "failed".
     A column that a task does not have is missing (NaN) in its rows. `frame.attrs["quantities"]` says what the tasks
-    measure: task -> the fields of each `Quantity`; `frame.attrs["attentions"]` is what the identity of each run says
-    of its attention, for runs whose labels do not tell them apart.
+    measure: task -> the fields of each `Quantity`; `frame.attrs["identities"]` is the identity of each run, as JSON,
+    for
+    runs whose labels do not tell them apart.
     """
     import pandas as pd
 
@@ -74,8 +75,8 @@ def read_results(*paths: str | os.PathLike[str]) -> "pd.DataFrame":
         if name in frame:
             frame[name] = frame[name].astype("category")
     frame.attrs["quantities"] = _quantities(runs)
-    attentions = [json.dumps(run["identity"].get("attention"), sort_keys=True) for run in runs]
-    frame.attrs["attentions"] = dict(zip((folder.name for folder in folders), attentions, strict=True))
+    identities = [json.dumps(run["identity"], sort_keys=True) for run in runs]
+    frame.attrs["identities"] = dict(zip((folder.name for folder in folders), identities, strict=True))
     return frame
 
 

@@ -134,6 +134,16 @@ def key_attention(
     return rows.assign(status="ok", error=pd.NA, seconds=2.0, **run("key_attention", attention, **others))
 
 
+def best_elsewhere(scores: pd.DataFrame) -> pd.DataFrame:
+    """The needle scores of one series, in each trial of the head that is best in the other trials."""
+    parts = []
+    for trial in scores["trial"].unique():
+        here = scores["trial"] == trial
+        layer, head = scores[~here].groupby(["layer", "head"])["needle_score"].mean().idxmax()
+        parts.append(scores[here & (scores["layer"] == layer) & (scores["head"] == head)])
+    return pd.concat(parts)
+
+
 def everything(**others: object) -> pd.DataFrame:
     """All three tasks under softmax and SSMax, with missing and failed cells."""
     first = niah(**others)

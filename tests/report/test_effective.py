@@ -58,8 +58,8 @@ def test_intervals_hold_the_true_effective_length() -> None:
     rng = np.random.default_rng(5)
     truth = {512: 0.97, 1024: 0.92, 2048: 0.83, 4096: 0.70}
     right = {"fixed": 1024, "relative": 2048, "all depths": 1024}
-    one = examples.niah(lengths=LENGTHS, depths=(0.0, 0.5), trials=20)
-    many = pd.concat([one.assign(run=f"{k}", attention=f"{k}") for k in range(80)], ignore_index=True)
+    one = examples.niah(lengths=LENGTHS, depths=(0.0, 0.5), trials=60)
+    many = pd.concat([one.assign(run=f"{k}", attention=f"{k}") for k in range(40)], ignore_index=True)
     chance = many["context_length"].map(truth).to_numpy()
     table = effective.effective_lengths(many.assign(score=(rng.random(len(many)) < chance).astype(float)))
     answer = table["rule"].map(right)
@@ -69,12 +69,19 @@ def test_intervals_hold_the_true_effective_length() -> None:
     assert (table["low"] > 0).groupby(table["rule"]).mean()["fixed"] > 0.5
 
 
-def test_loss_stays_within_reach_of_its_best_and_is_paired_by_document() -> None:
-    flat = effective.effective_lengths(examples.loss("a", length=8192, rise=0.0)).iloc[0]
+def against_flat(rise: float, documents: int = 5) -> pd.Series:
+    """The effective length by loss of an attention, beside softmax whose loss does not rise."""
+    parts = [examples.loss(a, length=8192, rise=r, documents=documents) for a, r in (("softmax", 0.0), ("a", rise))]
+    return effective.effective_lengths(pd.concat(parts, ignore_index=True)).set_index("series").loc["a"]
+
+
+def test_loss_stays_within_reach_of_the_baselines_and_is_paired_by_document() -> None:
+    flat = against_flat(rise=0.0)
     assert flat[["rule", "length", "longest"]].tolist() == ["loss", 8192, 8192]
-    steep = effective.effective_lengths(examples.loss("a", length=8192, rise=1.0)).iloc[0]
+    steep = against_flat(rise=1.0)
     assert steep[["length", "low", "high"]].tolist() == [2048, 2048, 2048]
-    alone = effective.effective_lengths(examples.loss("a", length=8192, documents=1)).iloc[0]
+    alone = against_flat(rise=1.0, documents=1)
+    assert alone["length"] == 2048
     assert np.isnan([alone["low"], alone["high"]]).all()
 
 

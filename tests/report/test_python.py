@@ -31,8 +31,8 @@ def runs(tmp_path: Path) -> Path:
             "notes": [f"{attention} as it is"],
         }
         with Store(tmp_path / "runs").writer(name, description, {"device": "cpu"}) as writer:
-            for trial in range(4):
-                values = {"score": float(trial < 2 or attention == "softmax"), "expected": str(trial), "logprob": -1.0}
+            for trial in range(6):
+                values = {"score": float(trial < 3 or attention == "softmax"), "expected": str(trial), "logprob": -1.0}
                 writer.append(Measurement(Cell(512, depth=0.5, trial=trial), values))
     return tmp_path / "runs"
 
@@ -65,11 +65,11 @@ def test_compare_takes_paths_or_a_frame(runs: Path) -> None:
     table = ssmax_eval.compare(str(runs), baseline="softmax")
     pd.testing.assert_frame_equal(table, ssmax_eval.compare(ssmax_eval.read_results(runs)))
     row = table[(table["quantity"] == "needles found") & (table["context_length"] == 512)].iloc[0]
-    assert row[["mean", "n", "gained", "lost"]].tolist() == [-0.5, 4, 0, 2]
-    assert row["p"] == 0.5
+    assert row[["mean", "n", "gained", "lost"]].tolist() == [-0.5, 6, 0, 3]
+    assert row["p"] == 0.25
     assert row["sentence"] == (
-        "Needles found at 512 tokens: share 0.50 lower with ssmax:s=0.12482 than with softmax, on 4 identical trials "
-        "(95 % interval −0.93 to +0.26; 0 only with ssmax:s=0.12482, 2 only with softmax; exact McNemar p = 0.5): "
+        "Needles found at 512 tokens: share 0.50 lower with ssmax:s=0.12482 than with softmax, on 6 identical trials "
+        "(95 % interval −0.86 to +0.11; 0 only with ssmax:s=0.12482, 3 only with softmax; exact p = 0.25): "
         "inconclusive."
     )
     assert set(table["quantity"]) == {"needles found", "log-probability of the answer"}

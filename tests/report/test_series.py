@@ -1,5 +1,7 @@
 """Names tell series apart with as little as it takes."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -88,11 +90,12 @@ def test_two_tables_of_one_label_are_two_series_and_one_table_is_one() -> None:
         examples.niah(table, lengths=(1024,)).assign(run="b-niah"),
     ]
     frame = pd.concat(parts, ignore_index=True)
-    frame.attrs = {"quantities": examples.QUANTITIES, "attentions": {"a-niah": "1", "a-loss": "1", "b-niah": "2"}}
+    one, other = (json.dumps({"attention": {"s": [[value]]}}) for value in (1, 2))
+    frame.attrs = {"quantities": examples.QUANTITIES, "identities": {"a-niah": one, "a-loss": one, "b-niah": other}}
     named = labelled(frame)
     assert list(named["series"].cat.categories) == [f"{table} · variant 1", f"{table} · variant 2"]
     assert set(named.loc[named["run"] == "a-loss", "series"]) == {f"{table} · variant 1"}
-    frame.attrs["attentions"] = dict.fromkeys(frame["run"], "1")
+    frame.attrs["identities"] = dict.fromkeys(frame["run"], one)
     assert list(labelled(frame)["series"].cat.categories) == [table]
 
 

@@ -73,5 +73,9 @@ def test_bins_hold_every_position_once(scale: statistics.Scale, last: int) -> No
 
 
 def test_limits_stay_within_what_is_possible() -> None:
-    row = statistics.means(pd.DataFrame({"g": [1, 1], "x": [0.1, 0.9]}), ["g"], "x", between=(0.0, 1.0)).iloc[0]
+    units = pd.DataFrame({"g": 1, "x": [0.0, 1.0, 0.0, 1.0, 0.5]})
+    free = statistics.means(units, ["g"], "x").iloc[0]
+    assert free["low"] < 0
+    assert free["high"] > 1
+    row = statistics.means(units, ["g"], "x", between=(0.0, 1.0)).iloc[0]
     assert row[["low", "high"]].tolist() == [0.0, 1.0]

@@ -68,7 +68,7 @@ def checkpoint(folder: Path, family: str, seed: int, finished: bool = True, reco
 
 
 def runs(
-    store: Path, family: str, seed: int, rope: str, trials: int = 4, documents: int = 3, length: int = 20_000
+    store: Path, family: str, seed: int, rope: str, trials: int = 5, documents: int = 5, length: int = 20_000
 ) -> None:
     """The three tasks of one checkpoint."""
     name = f"{family}-seed{seed}"

@@ -1,6 +1,7 @@
 """The page and its figures, from a made-up store."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,19 +16,19 @@ from study.__main__ import main
 from study.claims import Claim, read_claims
 from study.families import label, ordered
 from study.measures import Evidence, Found, Loss, NeedleWeight, TrainingLoss
-from study.outcomes import Outcome, looked_into, markdown, outcome, tally
+from study.outcomes import Outcome, expected_false, looked_into, markdown, outcome, tally
 from study.rows import for_drawing, of_families
 from study.trained import read_trained
 from study.verdicts import ABSENT, FAILS, HOLDS
 from tests.study import examples
 
 FAMILIES = {
-    "softmax": (0, 1, 2),
-    "ssmax": (0, 1, 2),
-    "lssar": (0,),
+    "softmax": range(5),
+    "ssmax": range(5),
+    "lssar": range(5),
     "ssmax-bias": (1,),
     "novel": (0,),
-    "per-n-512": (0, 1),
+    "per-n-512": range(5),
 }
 
 
@@ -81,11 +82,11 @@ def test_verdicts_follow_what_was_made_up(evidence: Evidence) -> None:
     lower = found["SSMax ends with a lower training loss than softmax"]
     assert lower.verdict == HOLDS
     assert lower.found is not None
-    assert lower.found.mean == pytest.approx(-0.011)
-    assert "3 seeds, 4 logged steps each" in lower.measured()
+    assert lower.found.mean == pytest.approx(-0.012)
+    assert "5 seeds, 4 logged steps each" in lower.measured()
     needles = found["SSMax finds needles at 10 × the training length where softmax fails, base × 50"]
     assert needles.verdict == HOLDS
-    assert "3 seeds, 12 trials each" in needles.measured()
+    assert "5 seeds, 15 trials each" in needles.measured()
     assert "points" in needles.measured()
     bias = found["SSMax with a bias predicts worse at 10 000 to 20 000 than without, base × 50"]
     assert bias.verdict == HOLDS
@@ -102,12 +103,12 @@ def test_factors_made_up_from_log_n_are_found_to_follow_it(evidence: Evidence) -
     assert found.found is not None
     assert found.found.this > 0.98 > found.found.than
     assert found.verdict == HOLDS
-    assert "2 seeds, 2 layers each" in found.measured()
+    assert "5 seeds, 2 layers each" in found.measured()
 
 
 def test_what_does_not_hold_is_looked_into_on_the_families_trained_in_another_way(tmp_path: Path) -> None:
     """On text alone, the made-up SSMax trains better; the other studies are not there."""
-    families = dict.fromkeys(("softmax", "ssmax", "softmax-text", "ssmax-text"), (0, 1, 2))
+    families = dict.fromkeys(("softmax", "ssmax", "softmax-text", "ssmax-text"), range(5))
     store, checkpoints = examples.everything(tmp_path, families)
     for folder in checkpoints.glob("ssmax-seed*"):  # SSMax as bad as softmax with a nat more
         rows = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
@@ -124,8 +125,8 @@ def test_what_does_not_hold_is_looked_into_on_the_families_trained_in_another_wa
     assert [o.claim.text.partition("better at ")[2] for o in by_position] == ["positions 1 to 7", "positions 64 to 127"]
     write_page(store, checkpoints, tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert "6 small Llamas in 2 variants" in page
-    assert " 6 more were trained in another way" in page
+    assert "10 small Llamas in 2 variants" in page
+    assert " 10 more were trained in another way" in page
     assert all(outcome.measured() in page for outcome in again)
 
 
@@ -153,9 +154,9 @@ def test_values_are_by_seed_and_unit(evidence: Evidence) -> None:
         wanted = near.loc[near["context_length"] == length, "nll"].mean()
         assert short.xs(1, level="seed").xs(2, level="document").item() == pytest.approx(wanted)
     expected = rows.loc[rows["position"] >= 10_000, "nll"].mean()
-    assert len(loss) == 3 * 3
+    assert len(loss) == 5 * 5
     assert loss.xs(1, level="seed").xs(2, level="document").item() == pytest.approx(expected)
-    assert len(Found("plain", 1280).values(evidence, "softmax")) == 1 * 3 * 4
+    assert len(Found("plain", 1280).values(evidence, "softmax")) == 1 * 3 * 5
     assert Loss("base x 50", 10_000, 20_000).values(evidence, "ssmax").empty  # no document is that long
     assert TrainingLoss().values(evidence, "lssa").empty
     assert NeedleWeight("plain", 1024).values(evidence, "lssa").empty
@@ -164,7 +165,7 @@ def test_values_are_by_seed_and_unit(evidence: Evidence) -> None:
 def test_the_best_head_is_that_of_each_seed(evidence: Evidence) -> None:
     """Seeds have their best head in different places; made up so that it is the third or the second."""
     weights = NeedleWeight("base x 50", 128).values(evidence, "ssmax")
-    assert len(weights) == 3 * 4
+    assert len(weights) == 5 * 5
     assert weights.min() > 0.7
     ranked = for_drawing(evidence.rows.query("task == 'key_attention' and family == 'ssmax'"))
     means = ranked.groupby("head")["needle_score"].mean()
@@ -206,8 +207,27 @@ def test_verdicts_that_rest_on_one_seed_are_counted_apart(evidence: Evidence) ->
     several = found["SSMax ends with a lower training loss than softmax"]
     single = found["SSMax with a bias predicts worse at 10 000 to 20 000 than without, base × 50"]
     missing = found["LSSA equals softmax at the training length"]
-    assert tally([several, single, missing, single]) == "holds 3 (2 of them on one seed), not measured 1"
-    assert tally([several]) == "holds 1"
+    assert tally([several, single, missing, single]) == (
+        "on several seeds: holds 1; on one seed: holds 2; not measured 1"
+    )
+    assert tally([several]) == "on several seeds: holds 1"
+    said = expected_false([several, single, missing, single])
+    assert "95 %: 3, of which 2 on one seed" in said
+    assert "0.15 false verdicts (0.1 of them on one seed)" in said
+
+
+def test_a_verdict_on_few_texts_says_so(evidence: Evidence) -> None:
+    """Documents of one text say nothing about other texts, however many seeds there are."""
+    found = {one.claim.text: one for one in outcomes(evidence)}
+    far = found["SSMax predicts text better than softmax at positions 10 000 to 20 000, RoPE base × 50"]
+    assert far.verdict == HOLDS
+    assert far.found is not None
+    assert far.measured().endswith("5 seeds, 5 documents each, on **one text**")
+    two = Outcome(far.claim, replace(far.found, texts=2))
+    assert two.measured().endswith("documents each, on **two texts**")
+    assert Outcome(far.claim, replace(far.found, texts=5)).measured().endswith("5 documents each")
+    needles = found["SSMax finds needles at 10 × the training length where softmax fails, base × 50"]
+    assert "text" not in needles.measured()
 
 
 def test_a_batch_that_was_halved_does_not_stop_the_page(tmp_path: Path) -> None:

@@ -18,14 +18,15 @@ RNG = np.random.default_rng(5)
 
 def rows(**columns: object) -> pd.DataFrame:
     """Rows of one series, finished."""
-    frame = pd.DataFrame({"status": "ok", "error": None, **columns})
+    frame = pd.DataFrame({"status": "ok", "error": None, "seed": 0, **columns})
     return frame.assign(series=pd.Categorical(["softmax"] * len(frame), ["softmax", "SSMax"]))
 
 
-def losses(documents: int = 4, length: int = 300) -> pd.DataFrame:
+def losses(documents: int = 6, length: int = 300) -> pd.DataFrame:
+    """A document of each text."""
     nll = RNG.uniform(2, 5, (documents, length - 1))
     return rows(
-        source="emma",
+        source=np.repeat([f"text {number}" for number in range(documents)], length - 1),
         document=np.repeat(range(documents), length - 1),
         position=np.tile(range(1, length), documents),
         nll=nll.ravel(),
@@ -36,9 +37,10 @@ def test_loss_by_length_is_the_mean_of_the_first_tokens_of_each_document() -> No
     frame = losses()
     cut = frame[~((frame["document"] == 3) & (frame["position"] >= 200))]  # one document is shorter
     table = tables.loss_by_length(cut, [128, 256]).set_index("context_length")
-    nll = frame["nll"].to_numpy().reshape(4, 299)
-    for length, documents in ((128, 4), (256, 3)):
-        means = nll[:documents, : length - 1].mean(axis=1)
+    nll = frame["nll"].to_numpy().reshape(6, 299)
+    for length, documents in ((128, 6), (256, 5)):
+        means = np.delete(nll, 3, axis=0)[:, : length - 1] if documents == 5 else nll[:, : length - 1]
+        means = means.mean(axis=1)
         row = table.loc[length]
         assert (row["mean"], row["n"]) == (pytest.approx(means.mean()), documents)
         low, high = statistics.student(means.mean(), means.std(ddof=1), documents)
@@ -52,30 +54,32 @@ def test_loss_by_position_weighs_every_document_alike() -> None:
     expected = []
     for first, end in pairwise(statistics.bin_edges(299, 3, "log")):
         inside = cut[cut["position"].between(first, end - 1)]
-        expected.append(np.mean([inside.loc[inside["document"] == d, "nll"].mean() for d in range(4)]))
+        expected.append(np.mean([inside.loc[inside["document"] == d, "nll"].mean() for d in range(6)]))
     np.testing.assert_allclose(table["mean"], expected)
-    assert (table["n"] == 4).all()
+    assert (table["n"] == 6).all()
 
 
 def test_a_trial_that_broke_off_is_no_miss() -> None:
-    frame = rows(context_length=128, depth=0.5, trial=range(4), score=[1.0, 0.0, 1.0, np.nan])
-    frame = frame.assign(status=["ok", "ok", "ok", "failed"])
+    frame = rows(context_length=128, depth=0.5, trial=range(7), score=[1.0, 0.0, 1.0, 1.0, 0.0, 1.0, np.nan])
+    frame = frame.assign(status=[*["ok"] * 6, "failed"])
     (found,) = tables.found_by(frame, ["context_length", "depth"]).to_dict("records")
-    assert (found["mean"], found["n"], found["failed"]) == (pytest.approx(2 / 3), 3, 1)
-    low, high = statistics.wilson(2, 3)
+    assert (found["mean"], found["n"], found["failed"]) == (pytest.approx(2 / 3), 6, 1)
+    low, high = statistics.wilson(4, 6)
     assert (found["low"], found["high"]) == pytest.approx((float(low), float(high)))
 
 
 def test_the_weight_of_a_head_is_read_where_the_answer_begins() -> None:
-    frame = rows(head=[0, 0, 0, 1, 1, 1], position=[7, 7, 3, 7, 7, 3], answer_position=7)
-    frame = frame.assign(needle_score=[1.0, 0.5, 0.0, 0.2, 0.1, 0.9])
+    frame = rows(
+        trial=[0, 1, 2, 3, 4, 0] * 2, head=[0] * 6 + [1] * 6, position=[7, 7, 7, 7, 7, 3] * 2, answer_position=7
+    )
+    frame = frame.assign(needle_score=[1.0, 1.0, 1.0, 0.75, 0.0, 0.0, 0.2, 0.1, 0.0, 0.45, 0.0, 0.9])
     table = tables.weight_by_head(frame)
     assert list(table["mean"]) == pytest.approx([0.75, 0.15])
     assert (table["low"].min(), table["high"].max()) == (0.0, 1.0)  # Student's limits are wider
 
 
 def test_what_failed_leaves_nothing_to_draw() -> None:
-    frame = losses().assign(task="loss", family="softmax", rope="plain", context_length=300, train_length=128, seed=0)
+    frame = losses().assign(task="loss", family="softmax", rope="plain", context_length=300, train_length=128)
     assert len(chosen(frame, "loss")) == len(frame)
     failed = frame.assign(status="failed")
     for draw in (lambda: chosen(failed, "loss"), lambda: loss_by_length(failed), lambda: needle_by_head(failed)):

@@ -44,23 +44,50 @@ def test_what_was_not_measured_has_no_verdict() -> None:
     assert Range(high=0.0).verdict(None) == ABSENT
 
 
-def test_three_seeds_have_an_interval_over_seeds() -> None:
-    this, than = {s: [3.0 + s, 3.1 + s] for s in range(3)}, {s: [4.0 + 2 * s, 4.1 + 2 * s] for s in range(3)}
+def test_five_seeds_have_an_interval_over_seeds() -> None:
+    this, than = {s: [3.0 + s, 3.1 + s] for s in range(5)}, {s: [4.0 + 2 * s, 4.1 + 2 * s] for s in range(5)}
     result = difference(values(this), values(than), "documents")
     assert result is not None
-    assert (result.over, result.seeds, result.units) == ("seeds", 3, 2)
-    low, high = statistics.student(-2.0, 1.0, 3)
-    assert (result.mean, result.low, result.high) == pytest.approx((-2.0, float(low), float(high)))
+    assert (result.over, result.seeds, result.units) == ("seeds", 5, 2)
+    low, high = statistics.student(-3.0, 2.5**0.5, 5)
+    assert (result.mean, result.low, result.high) == pytest.approx((-3.0, float(low), float(high)))
+
+
+def test_four_seeds_have_none_however_many_documents_there_are() -> None:
+    this, than = {s: [3.0] * 40 for s in range(4)}, {s: [4.0 + s / 10] * 40 for s in range(4)}
+    result = difference(values(this), values(than), "documents")
+    assert result is not None
+    assert (result.over, result.seeds) == ("seeds", 4)
+    assert np.isnan([result.low, result.high]).all()
+    assert Range(high=0.0).verdict(result) == OPEN
 
 
 def test_the_wider_interval_decides() -> None:
     """Documents that disagree are not hidden by seeds that agree."""
-    change = [-1.0, 0.5, -2.0, 1.5]
-    this = {s: [3.0 + c for c in change] for s in range(3)}
-    result = difference(values(this), values({s: [3.0] * 4 for s in range(3)}), "documents")
+    change = [-1.0, 0.5, -2.0, 1.5, 0.25]
+    this = {s: [3.0 + c for c in change] for s in range(5)}
+    result = difference(values(this), values({s: [3.0] * 5 for s in range(5)}), "documents")
     assert result is not None
     assert result.over == "documents"
     assert (result.low, result.high) == pytest.approx(statistics.paired_means(change)[:2])
+
+
+def test_windows_of_two_texts_leave_the_seeds_to_decide() -> None:
+    """Five seeds on two texts: an interval over seeds, and the number of texts beside it."""
+    index = pd.MultiIndex.from_product(
+        [range(5), ["emma", "persuasion"], range(8)], names=["seed", "source", "document"]
+    )
+    than = pd.Series(3.0, index)
+    this = than + 0.1 * index.get_level_values("seed").to_numpy()
+    result = difference(this, than, "documents")
+    assert result is not None
+    assert (result.over, result.seeds, result.units, result.texts) == ("seeds", 5, 16, 2)
+    low, high = statistics.student(0.2, 0.025**0.5, 5)
+    assert (result.low, result.high) == pytest.approx((float(low), float(high)))
+    alone = difference(this.loc[[1]], than.loc[[1]], "documents")
+    assert alone is not None
+    assert (alone.over, alone.texts) == ("texts", 2)
+    assert np.isnan(alone.low)
 
 
 def test_only_what_both_have_counts() -> None:
@@ -97,7 +124,7 @@ def test_a_range_in_words(wanted: Range, percent: bool, text: str) -> None:
 
 
 def test_shares_differ_by_no_more_than_all_of_them() -> None:
-    this, than = {0: [1.0] * 20, 1: [1.0] * 20, 2: [1.0] * 20}, {0: [0.0] * 20, 1: [0.0] * 20, 2: [0.0, 1.0] * 10}
+    this, than = {s: [1.0] * 20 for s in range(5)}, {**{s: [0.0] * 20 for s in range(4)}, 4: [0.0, 1.0] * 10}
     result = difference(values(this), values(than), "trials", shares=True)
     assert result is not None
     assert (result.over, result.high) == ("seeds", 1.0)

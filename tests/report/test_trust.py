@@ -1,0 +1,59 @@
+"""Intervals over clusters cover what they claim; series differ where identities do; softmax is the baseline."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssmax_eval.report import statistics
+from ssmax_eval.report.pairs import pairs
+from ssmax_eval.report.series import labelled
+from tests.report import examples
+
+
+@pytest.mark.parametrize("trials", [5, 10, 20])
+@pytest.mark.parametrize("depths", [5, 11])
+def test_a_share_is_covered_where_depths_share_a_haystack(trials: int, depths: int) -> None:
+    rng = np.random.default_rng(0)
+    covered = []
+    for middle in (0.0, 1.0):
+        chance = 1 / (1 + np.exp(-middle - rng.normal(0, 1.5, (1500, trials, 1))))
+        truth = (1 / (1 + np.exp(-middle - rng.normal(0, 1.5, 300_000)))).mean()
+        score = (rng.random((1500, trials, depths)) < chance).astype(float)
+        run, trial, _ = np.indices(score.shape)
+        units = pd.DataFrame({"run": run.ravel(), "trial": trial.ravel(), "score": score.ravel()})
+        table = statistics.proportions(units, ["run"], "score", cluster=["trial"])
+        covered.append(((table["low"] <= truth) & (truth <= table["high"])).mean())
+    assert 0.93 <= np.mean(covered) <= 0.98
+
+
+def test_fewer_than_five_clusters_have_no_interval() -> None:
+    units = pd.DataFrame({"g": 1, "trial": [0, 1, 2, 3] * 5, "x": [0.0, 1.0] * 10})
+    for table in (statistics.means, statistics.proportions):
+        assert table(units, ["g"], "x", cluster=["trial"])[["low", "high"]].isna().all(axis=None)
+
+
+def test_the_sign_test_is_mcnemars_for_pairs() -> None:
+    assert statistics.sign_flip([1] * 9 + [-1] * 3) == pytest.approx(float(statistics.mcnemar(3, 9)))
+
+
+def test_runs_that_differ_in_identity_are_two_series_named_by_it() -> None:
+    parts = [examples.niah(lengths=(length,), run=f"{digits}") for length, digits in ((512, 4), (1024, 7))]
+    frame = pd.concat([part.assign(run=name) for part, name in zip(parts, "ab", strict=True)], ignore_index=True)
+    frame.attrs = {
+        "quantities": examples.QUANTITIES,
+        "identities": {run: json.dumps({"task": {"digits": digits}}) for run, digits in (("a", 4), ("b", 7))},
+    }
+    assert list(labelled(frame)["series"].cat.categories) == ["softmax · digits 4", "softmax · digits 7"]
+
+
+def test_softmax_is_the_baseline_where_each_attention_has_its_own_checkpoint() -> None:
+    names = {
+        "lssar-seed0": "lssar:p=15",
+        "softmax-seed0": "softmax",
+        "softmax-long-seed0": "softmax",
+        "ssmax-seed0": "ssmax",
+    }
+    frame = pd.concat([examples.niah(a, checkpoint=c, lengths=(64,)) for c, a in names.items()])
+    assert {base for base, _ in pairs(frame)} == {"softmax-seed0 · softmax"}
