@@ -10,9 +10,6 @@ from pathlib import Path
 
 from ssmax_eval.errors import UserError
 
-FULL = ("No space left", "file write failed", "failed writing file", "unexpected pos", "File too large")
-"""What torch and safetensors say when a disk is full."""
-
 
 def cache_folder() -> Path:
     """Return the folder that converted checkpoints and compiled kernels are kept in: `$SSMAX_EVAL_CACHE`, else the
@@ -34,21 +31,6 @@ def writing(path: Path) -> Iterator[None]:
         raise UserError(f"cannot write {str(path)!r}: {reason}") from None
     except OSError as error:
         raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
-
-
-@contextmanager
-def full_disk_in_words(path: Path) -> Iterator[None]:
-    """Turn a library's refusal to save below `path` into a UserError: the system's, or its own kind of a full disk."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, TimeoutError):  # a lock that another process holds
-            raise
-        raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
-    except Exception as error:  # torch and safetensors have classes of their own
-        if not any(words in str(error) for words in FULL):
-            raise
-        raise UserError(f"cannot write {str(path)!r}: {' '.join(str(error).split())[:200]}") from None
 
 
 def read_whole(path: Path, what: str = "") -> bytes:

@@ -169,6 +169,8 @@ def _load_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{str(path)!r} must be a Python file")
     local = {_top_module(file) for file in local_files(path)} - {path.stem}
+    beside = [file.relative_to(path.parent) for file in local_files(path) if file.is_relative_to(path.parent)]
+    local |= {file.parts[0] for file in beside if len(file.parts) > 1}  # packages without an __init__.py
     local -= sys.stdlib_module_names
     for other, module in list(sys.modules.items()):
         if _top(other) in local and not _installed(Path(getattr(module, "__file__", None) or "")):

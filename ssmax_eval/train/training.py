@@ -23,7 +23,7 @@ from ssmax_eval.attention import Shape, describe
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.corpus import Text
 from ssmax_eval.errors import UserError
-from ssmax_eval.files import full_disk_in_words, write_whole, writing
+from ssmax_eval.files import write_whole
 from ssmax_eval.train.card import write_card
 from ssmax_eval.train.data import Data, training_texts
 from ssmax_eval.train.model import Plan, learned, learning, load_model, new_model, plan, write
@@ -77,9 +77,8 @@ def train(
     texts = training_texts(recipe)
     threads = torch.get_num_threads()
     try:
-        with writing(target):
-            target.mkdir(parents=True, exist_ok=True)
-        with full_disk_in_words(target), FileLock(target / ".lock", timeout=0):
+        target.mkdir(parents=True, exist_ok=True)
+        with FileLock(target / ".lock", timeout=0):
             torch.set_num_threads(recipe.threads or threads)
             _train(recipe, target, source, shape, chosen, texts, wanted, record, say)
     except Timeout:

@@ -54,6 +54,7 @@ def test_token_losses_are_the_cross_entropy_of_the_full_logits(
 
 def test_a_loaded_model_stays_rewritten_for_as_long_as_it_lives(tiny_folder: Path) -> None:
     """transformers' object by itself, too: in a script that kept nothing else, softmax would come back unseen."""
+    gc.collect()  # models of other tests take their names with them
     names = set(AttentionInterface())
     asked = ssmax_eval.load(str(tiny_folder), "lssar", dtype="float64")
     alone = ssmax_eval.load(str(tiny_folder), "lssar", dtype="float64").hf

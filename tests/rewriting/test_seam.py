@@ -32,6 +32,8 @@ OWN = {
     or (isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self")
 }
 """Functions, classes and attributes that this package defines itself."""
+DOCUMENTED = {"_asdict", "_exit"}
+"""Names of Python's own that begin with an underscore and are documented: of a NamedTuple, and of `os`."""
 
 
 def test_the_search_finds_what_the_seam_holds() -> None:
@@ -41,7 +43,7 @@ def test_the_search_finds_what_the_seam_holds() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_private_names_of_others_are_in_the_seam_alone(path: Path) -> None:
-    assert private_names(ast.parse(path.read_text(encoding="utf-8"))) - OWN == set()
+    assert private_names(ast.parse(path.read_text(encoding="utf-8"))) - OWN - DOCUMENTED == set()
 
 
 def test_what_runs_inside_the_block_is_undone(tiny_hf: LlamaForCausalLM) -> None:

@@ -60,7 +60,7 @@ def test_a_template_that_does_not_ask_is_rendered_as_transformers_does(name: str
 
 
 def test_a_template_that_fails_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"chat template of this tokenizer fails \(no users\); try --no-chat-template"):
+    with pytest.raises(UserError, match=r"fails; try --no-chat-template \(TemplateError: no users\)"):
         render(tokenizer_with("{{ raise_exception('no users') }}"), "BODY")
 
 
