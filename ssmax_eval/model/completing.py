@@ -107,15 +107,20 @@ class Writing:
     def completion(self) -> Completion:
         """Return what was written."""
         thought, _, after = self._text(self._thought, special=True).partition(self.request.thinking_end)
-        text, stop = after + self._text(self._answer), self.request.stop
-        before, ended = _before(text, stop), self.ended
-        if before is None and ended == "stop":  # the string is, or holds, a special token
-            before = _before(after + self._text(self._answer, special=True), stop) or ""
-            for special in self._tokenizer.all_special_tokens:
-                before = before.replace(special, "")
+        text, ended = after + self._text(self._answer), self.ended
+        before = _before(text, self.request.stop)
+        if before is None and ended == "stop":
+            before = after + self._before_special()
         if before is not None:
             text, ended = before, "stop"
         return Completion(text, len(self._answer), ended, thought, len(self._thought), self._cut)
+
+    def _before_special(self) -> str:
+        """Return the answer before a stop string that is, or holds, a special token."""
+        before = _before(self._text(self._answer, special=True), self.request.stop) or ""
+        texts = [self._text(self._answer[:count], special=True) for count in range(len(self._answer))]
+        whole = max(count for count, text in enumerate(texts) if len(text) <= len(before))
+        return self._text(self._answer[:whole]) + before[len(texts[whole]) :]
 
     def _holds(self, tokens: list[int], strings: Sequence[str]) -> bool:
         """Whether one of the strings has just been written: whole tokens, or parts of several, spell it."""
