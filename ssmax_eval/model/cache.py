@@ -60,6 +60,76 @@ class LayerWithRoom(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = (x[:, :, :stop] for x in self._all)
         return self.keys, self.values
 
+    def begin(self, like: DynamicLayer, rows: int, length: int) -> None:
+        """Take room for `rows` texts of `length` tokens, with keys and values such as those of another layer."""
+        keys, values = (x[:1, :, :0].expand(rows, -1, -1, -1) for x in (like.keys, like.values))
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = (x[:, :, :length] for x in self._all)
+
+    def place(self, row: int, other: DynamicLayer) -> None:
+        """Copy the one text of another layer to a row, at the end of it; what is before it becomes zeros."""
+        for whole, part in zip((self.keys, self.values), (other.keys, other.values), strict=True):
+            before = whole.shape[2] - part.shape[2]
+            whole[row, :, :before] = 0
+            whole[row, :, before:] = part[0]
+
+    def keep(self, rows: int) -> None:
+        """Forget all but the first rows."""
+        self._all = tuple(x[:rows] for x in self._all)
+        self.keys, self.values = self.keys[:rows], self.values[:rows]
+
+    def move(self, source: int, target: int) -> None:
+        """Copy one row over another."""
+        for x in (self.keys, self.values):
+            x[target] = x[source]
+
+
+class Stack:
+    """Texts that are read on together: their keys and values in one cache.
+
+    All end with the same column. A shorter text has columns before it that hold nothing, which `mask` hides.
+    """
+
+    def __init__(self, config: PretrainedConfig, like: DynamicCache, *, rows: int, length: int, room: int) -> None:
+        """Take room for `rows` texts of at most `length` tokens and `room` tokens to come, in layers such as `like`."""
+        self.cache = cache_for(config, length + room)
+        for layer, other in zip(self.cache.layers, like.layers, strict=True):
+            layer.begin(other, rows, length)
+        self.starts: list[int] = []
+        """The column of each text's first token."""
+
+    def add(self, cache: DynamicCache) -> None:
+        """Copy a text's keys and values into the next row."""
+        for layer, other in zip(self.cache.layers, cache.layers, strict=True):
+            layer.place(len(self.starts), other)
+        self.starts.append(self.cache.get_seq_length() - cache.get_seq_length())
+
+    def close(self) -> None:
+        """Give up the rows that no text was added to."""
+        for layer in self.cache.layers:
+            layer.keep(len(self.starts))
+
+    def remove(self, row: int) -> None:
+        """Take a text out; the last one takes its row."""
+        last = len(self.starts) - 1
+        for layer in self.cache.layers:
+            if row != last:
+                layer.move(last, row)
+            layer.keep(last)
+        self.starts[row] = self.starts[last]
+        self.starts.pop()
+
+    def places(self, device: torch.device) -> dict[str, Tensor]:
+        """Return which columns the next tokens see, and their positions, for a model; nothing where all begin alike.
+
+        The mask is int64 [rows, columns + 1], the positions are int64 [rows, 1].
+        """
+        if not any(self.starts):
+            return {}
+        starts, columns = torch.tensor(self.starts, device=device)[:, None], self.cache.get_seq_length()
+        mask = torch.arange(columns + 1, device=device) >= starts
+        return {"attention_mask": mask.long(), "position_ids": columns - starts}
+
 
 def cache_for(config: PretrainedConfig, tokens: int) -> DynamicCache:
     """Return the cache that transformers makes for a model, its plain layers with room for `tokens`."""

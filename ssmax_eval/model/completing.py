@@ -1,36 +1,139 @@
-"""What a model writes after a prompt: a request, and its completion."""
+"""What is asked of a model that writes, what it has written so far, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ssmax_eval.errors import UserError
+
+MARGIN = 8
+"""Tokens looked at beyond those that a string can have, since the first of them may not be a whole character."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt, and how much may be written after it."""
+    """A prompt, and how long a model may write after it."""
 
     ids: Sequence[int]
-    """The prompt's tokens."""
+    """Tokens of the prompt."""
     max_new_tokens: int
-    """Tokens that the answer may have."""
+    """Most tokens of the answer. An end token counts as one of them, as in transformers."""
     stop: tuple[str, ...] = ()
-    """Texts that end the answer; they are not part of it."""
+    """Strings that end the answer. They are not part of it."""
     thinking: int = 0
-    """Tokens that the model may think before it answers; 0: it does not think."""
+    """Most tokens that the model may think before it answers; 0: it does not think."""
     thinking_end: str = "</think>"
-    """The text that ends the thought."""
+    """What ends the thought."""
+
+    def __post_init__(self) -> None:
+        if not len(self.ids):
+            raise UserError("a model needs a prompt of at least one token to write after")
+        if self.max_new_tokens < 1 or self.thinking < 0:
+            raise UserError(
+                f"max_new_tokens must be 1 or more and thinking 0 or more; given {self.max_new_tokens} and "
+                f"{self.thinking}"
+            )
+        if "" in self.stop or (self.thinking and not self.thinking_end):
+            raise UserError("a string that ends an answer or a thought must not be empty")
 
 
 class Completion(NamedTuple):
     """What a model wrote."""
 
     text: str
-    """The answer, without special tokens and without the text that stopped it."""
+    """The answer, without special tokens and without the string that ended it."""
     tokens: int
-    """Tokens of the answer."""
+    """Tokens written for the answer, without an end token."""
     ended: str
-    """"end" (a token of the model's own), "stop" (one of the texts to stop at) or "budget" (it was cut off)."""
+    """What ended it: "end" (an end token), "stop" (a stop string) or "budget" (it was cut off)."""
     thought: str = ""
+    """What was written before the answer, up to the end of thought."""
     thought_tokens: int = 0
+    """Tokens written for the thought, with those that end it where the model wrote them."""
     thought_cut: bool = False
-    """Whether the budget for thought ended it."""
+    """Whether the budget ended the thought."""
+
+
+class Writing:
+    """What a model has written for one request so far. It takes one token at a time."""
+
+    def __init__(self, request: Request, tokenizer: Any, ends: Collection[int]) -> None:
+        self.request, self.ended = request, ""
+        self._tokenizer, self._ends = tokenizer, ends
+        self._thinking = request.thinking > 0
+        close = tokenizer(request.thinking_end, add_special_tokens=False)["input_ids"] if self._thinking else []
+        self._close: list[int] = list(close)
+        self._forced: list[int] = []
+        self._thought: list[int] = []
+        self._answer: list[int] = []
+        self._cut = False
+        self.last = -1
+        """The token that was taken last."""
+
+    @property
+    def most(self) -> int:
+        """Most tokens that will be put after the prompt."""
+        return self.request.thinking + len(self._close) + self.request.max_new_tokens
+
+    @property
+    def forced(self) -> int | None:
+        """The token that comes next whatever the model chooses, after a thought that was cut; else None."""
+        return self._forced[0] if self._forced else None
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt."""
+        return len(self.request.ids)
+
+    def take(self, token: int) -> None:
+        """Take the next token, `forced` where there is one instead of the model's choice."""
+        self.last = token = token if self.forced is None else self.forced
+        if self._forced:
+            self._forced.pop(0)
+        elif token in self._ends:
+            self.ended = "end"
+        elif self._thinking:
+            self._thought.append(token)
+            self._thinking = not self._holds(self._thought, (self.request.thinking_end,))
+            if self._thinking and len(self._thought) == self.request.thinking:
+                self._thinking, self._cut, self._forced = False, True, list(self._close)
+        else:
+            self._answer.append(token)
+            if self._holds(self._answer, self.request.stop):
+                self.ended = "stop"
+            elif len(self._answer) == self.request.max_new_tokens:
+                self.ended = "budget"
+
+    def completion(self) -> Completion:
+        """Return what was written."""
+        thought, _, after = self._text(self._thought, special=True).partition(self.request.thinking_end)
+        text, ended = after + self._text(self._answer), self.ended
+        before = _before(text, self.request.stop)
+        if before is None and ended == "stop":
+            before = after + self._before_special()
+        if before is not None:
+            text, ended = before, "stop"
+        return Completion(text, len(self._answer), ended, thought, len(self._thought), self._cut)
+
+    def _before_special(self) -> str:
+        """Return the answer before a stop string that is, or holds, a special token."""
+        before = _before(self._text(self._answer, special=True), self.request.stop) or ""
+        texts = [self._text(self._answer[:count], special=True) for count in range(len(self._answer))]
+        whole = max(count for count, text in enumerate(texts) if len(text) <= len(before))
+        return self._text(self._answer[:whole]) + before[len(texts[whole]) :]
+
+    def _holds(self, tokens: list[int], strings: Sequence[str]) -> bool:
+        """Whether one of the strings has just been written: whole tokens, or parts of several, spell it."""
+        if not strings:
+            return False
+        tail = tokens[-max(len(string.encode()) for string in strings) - MARGIN :]
+        return all(_before(self._text(part, special=True), strings) is not None for part in (tail, tokens))
+
+    def _text(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=not special))
+
+
+def _before(text: str, strings: Sequence[str]) -> str | None:
+    """Return what stands before the first of the strings in a text; None where none of them is in it."""
+    places = [place for string in strings if (place := text.find(string)) >= 0]
+    return text[: min(places)] if places else None

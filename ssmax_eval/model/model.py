@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ssmax_eval.attention import Attention, Shape, Unrewritten
 from ssmax_eval.attention.functions import at_least_float32
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.checkpoint.rope import forget_lengths, refuse_length_dependence
+from ssmax_eval.checkpoint.rope import refuse_length_dependence
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.completing import Completion, Request
-from ssmax_eval.model.passes import Pass, Reduce, answering, body_of, pieces, resumable
+from ssmax_eval.model.decoding import completions, generate
+from ssmax_eval.model.passes import Pass, Reader, Reduce, answering, body_of, pieces, resumable
 from ssmax_eval.rewriting import Rewriting, refuse_by_config, rewritten
 from ssmax_eval.rewriting.canary import verify_unrewritten
 
@@ -97,7 +98,8 @@ class Model:
         return self.rewriting is not None and resumable(self.hf, self.rewriting)
 
     @cached_property
-    def _body(self) -> torch.nn.Module:
+    def body(self) -> torch.nn.Module:
+        """The part below the head."""
         return body_of(self.hf)
 
     @torch.inference_mode()
@@ -116,7 +118,7 @@ class Model:
             hidden, _ = reading.read(batch[:, start:stop])
             for first in range(start, min(stop, last), HEAD_ROWS):
                 after = min(first + HEAD_ROWS, stop, last)
-                logits = self._logits(hidden, first - start, after - start)
+                logits = self.logits(hidden, first - start, after - start)
                 losses.append(_surprise(logits, batch[:, first + 1 : after + 1]).cpu())
         joined = torch.cat(losses, dim=1)
         return joined if torch.as_tensor(ids).ndim == 2 else joined[0]
@@ -135,21 +137,12 @@ class Model:
         Tokens that a question shares with the beginning of the one before it are not run again, where the model is
         `resumable`. So put questions that share much next to each other.
         """
-        reading: Pass | None = None
+        reader = self.reader(share=len(questions) > 1 and self.resumable)
         for question in questions:
-            batch = self._batch(question.ids)
-            chunk, tail = self._chunk(batch), question.answer_tokens + 1
-            remember = chunk is not None or (len(questions) > 1 and self.resumable)
+            batch, tail = self._batch(question.ids), question.answer_tokens + 1
+            hidden, start, looked_at = reader.read(batch, tail, question.rows, question.reduce)
             length = batch.shape[1]
-            known = min(reading.shared(batch, question.rows), length - tail) if reading and remember else 0
-            if reading and known:
-                reading.cut(known)
-            else:
-                reading = self._pass(length if remember else 0)
-            for start, stop in pieces(known, length, chunk, tail):
-                reduce = question.reduce if stop == length else None
-                hidden, looked_at = reading.read(batch[:, start:stop], question.rows, reduce)
-            logits = self._logits(hidden, length - tail - start, length - 1 - start)
+            logits = self.logits(hidden, length - tail - start, length - 1 - start)
             yield Answer(-_surprise(logits, batch[:, 1 - tail :]).cpu(), logits.argmax(-1).cpu(), looked_at)
 
     @torch.inference_mode()
@@ -181,36 +174,31 @@ class Model:
         Of the checkpoint's own settings of generation the tokens that end a text count, and nothing else.
         """
         batch = self._batch(ids)
-        forget_lengths(self.hf)
-        own = self.hf.generation_config
-        greedy = GenerationConfig(
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=own.eos_token_id,
-            pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0,
+        text: str = self.tokenizer.decode(
+            generate(self, batch, max_new_tokens)[0, batch.shape[1] :], skip_special_tokens=True
         )
-        self.hf.generation_config = greedy  # or its repetition penalty, say, would be put into ours
-        try:
-            output = self.hf.generate(batch, attention_mask=torch.ones_like(batch), generation_config=greedy)
-        finally:
-            self.hf.generation_config = own
-        text: str = self.tokenizer.decode(output[0, batch.shape[1] :], skip_special_tokens=True)
         return text
 
+    @torch.inference_mode()
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
-        """Yield what the model writes after each prompt, greedily, in order."""
-        for request in requests:
-            text = self.generate(request.ids, request.max_new_tokens)
-            tokens = len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-            yield Completion(text, tokens, "budget" if tokens >= request.max_new_tokens else "end")
+        """Yield what the model writes for each request, greedily, in order, each as soon as it is known.
+
+        Tokens are those of `generate` for each prompt by itself. What a prompt shares with the beginning of the one
+        before it is run once, where the model is `resumable`, and several requests decode together: so give many, and
+        put those that share much next to each other.
+        """
+        yield from completions(self, requests)
+
+    def reader(self, *, share: bool) -> Reader:
+        """Return what reads texts one after the other; with `share`, what they begin with alike is run once."""
+        return Reader(self._pass, self._chunk, share=share)
 
     def _batch(self, ids: Any) -> Tensor:
         batch = torch.as_tensor(ids)
         return (batch if batch.ndim == 2 else batch[None]).to(self.hf.device)
 
     def _pass(self, room: int) -> Pass:
-        return Pass(self.hf, self.rewriting, room=room, body=self._body)
+        return Pass(self.hf, self.rewriting, room=room, body=self.body)
 
     def _chunk(self, batch: Tensor) -> int | None:
         """Tokens to read at a time, or None for all of them."""
@@ -221,7 +209,7 @@ class Model:
             self.prefill_chunk = None
         return self.prefill_chunk
 
-    def _logits(self, hidden: Any, start: int, stop: int) -> Tensor:
+    def logits(self, hidden: Any, start: int, stop: int) -> Tensor:
         """Return logits [B, stop - start, vocabulary] from hidden states, by the model's own head.
 
         The model runs its own forward while the part below the head answers with the slice wanted, so that
@@ -229,7 +217,7 @@ class Model:
         """
         piece = type(hidden)(last_hidden_state=hidden[0][:, start:stop])
         blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.hf.device)
-        with answering(self._body, lambda *_, **__: piece):
+        with answering(self.body, lambda *_, **__: piece):
             logits: Tensor = self.hf(input_ids=blank, use_cache=False).logits
             return logits
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from ssmax_eval.attention import Attention, Call
 from ssmax_eval.checkpoint.rope import forget_lengths, length_dependent
@@ -94,14 +94,60 @@ class Pass:
         return output, [looked_at[layer] for layer in sorted(looked_at)]
 
     def _run(self, ids: Tensor, probe: Probe | None, start: int) -> Any:
-        memory = {} if self.cache is None else {"past_key_values": self.cache}
         if self.rewriting is None:
             return self.body(input_ids=ids, use_cache=False)
-        self.rewriting.probe, self.rewriting.continuing = probe, start > 0
-        try:
+        memory = {} if self.cache is None else {"past_key_values": self.cache}
+        with running_on(self.rewriting, probe, continuing=start > 0):
             return self.body(input_ids=ids, use_cache=self.cache is not None, **memory)
-        finally:
-            self.rewriting.probe, self.rewriting.continuing = None, False
+
+
+class Read(NamedTuple):
+    """What reading a text gave."""
+
+    hidden: Any
+    """The model's output below its head, for the last piece of the text."""
+    start: int
+    """The first token of that piece."""
+    looked_at: list[Tensor]
+    """What `reduce` made of each layer's attention weights."""
+
+
+class Reader:
+    """Reads texts one after the other. What a text shares with the beginning of the one before it is run once."""
+
+    def __init__(self, begin: Callable[[int], Pass], chunk: Callable[[Tensor], int | None], *, share: bool) -> None:
+        self._begin, self._chunk, self._share = begin, chunk, share
+        self._pass: Pass | None = None
+
+    def read(self, ids: Tensor, last: int, rows: Sequence[int] = (), reduce: Reduce | None = None) -> Read:
+        """Read texts [B, T]. The last piece has at least their `last` tokens. `rows` and `reduce` as in `Pass.read`."""
+        length, chunk = ids.shape[1], self._chunk(ids)
+        keep = self._share or chunk is not None
+        known = min(self._pass.shared(ids, rows), length - last) if self._pass and keep else 0
+        if self._pass and known:
+            self._pass.cut(known)
+        else:
+            self._pass = self._begin(length if keep else 0)
+        for start, stop in pieces(known, length, chunk, last):
+            hidden, looked_at = self._pass.read(ids[:, start:stop], rows, reduce if stop == length else None)
+        return Read(hidden, start, looked_at)
+
+    @property
+    def cache(self) -> DynamicCache:
+        """Keys and values of the text that was read last, where reading is shared."""
+        assert self._pass is not None
+        assert self._pass.cache is not None
+        return self._pass.cache
+
+
+@contextmanager
+def running_on(rewriting: Rewriting, probe: Probe | None = None, *, continuing: bool = True) -> Iterator[None]:
+    """Inside the block, let a probe see the calls of attention, whose queries come after keys that are cached."""
+    rewriting.probe, rewriting.continuing = probe, continuing
+    try:
+        yield
+    finally:
+        rewriting.probe, rewriting.continuing = None, False
 
 
 class _ReachedError(Exception):

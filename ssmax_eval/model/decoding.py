@@ -1,0 +1,198 @@
+"""Greedy decoding of many requests: with one cache for all, or by transformers' own `generate`."""
+
+from collections.abc import Iterator, Sequence
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+
+from ssmax_eval.checkpoint.rope import forget_lengths
+from ssmax_eval.memory import SHARE, available
+from ssmax_eval.model.cache import Stack
+from ssmax_eval.model.completing import Completion, Request, Writing
+from ssmax_eval.model.passes import running_on
+
+if TYPE_CHECKING:
+    from ssmax_eval.model.model import Model
+
+MOST_ROWS = 16
+"""Requests that decode together at most."""
+
+
+def completions(model: "Model", requests: Sequence[Request]) -> Iterator[Completion]:
+    """Yield what the model writes for each request, in order, each as soon as it is known."""
+    own = model.hf.generation_config.eos_token_id
+    ends = frozenset([] if own is None else [own] if isinstance(own, int) else own)
+    writings = [Writing(request, model.tokenizer, ends) for request in requests]
+    told = 0
+    for _ in (with_one_cache if model.resumable else by_generate)(model, writings):
+        while told < len(writings) and writings[told].ended:
+            yield writings[told].completion()
+            told += 1
+
+
+def with_one_cache(model: "Model", writings: Sequence[Writing]) -> Iterator[None]:
+    """Read the prompts one by one, what they share once, and decode them together. Yields after every step."""
+    reader, left = model.reader(share=True), list(writings)
+    ragged = "position_ids" in signature(model.body.forward).parameters  # so that texts of several lengths can be read
+
+    def begin(writing: Writing) -> None:
+        prompt = _batch([writing], model.hf.device)
+        hidden, start, _ = reader.read(prompt, 1)
+        last = prompt.shape[1] - 1 - start
+        _choose(model.logits(hidden, last, last + 1), [writing])
+
+    while left:
+        begin(left[0])
+        count = _fitting(left, _bytes_per_token(reader.cache), model.hf.device, same_length=not ragged)
+        together = left[:count]
+        left = left[count:]
+        length, room = (max(each) for each in zip(*((w.length, w.most) for w in together), strict=True))
+        stack = Stack(model.hf.config, reader.cache, rows=len(together), length=length, room=room)
+        rows: list[Writing] = []
+        for writing in together:
+            if writing is not together[0]:
+                begin(writing)
+            if not writing.ended:
+                stack.add(reader.cache)
+                rows.append(writing)
+            yield
+        stack.close()
+        yield from _decode(model, stack, rows)
+
+
+def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]:
+    """Write on, a token a step; who has ended leaves the stack."""
+    device, rewriting = model.hf.device, model.rewriting
+    assert rewriting is not None
+    while rows:
+        ids = torch.tensor([[writing.last] for writing in rows], device=device)
+        with running_on(rewriting):
+            hidden = model.body(input_ids=ids, past_key_values=stack.cache, use_cache=True, **stack.places(device))
+        _choose(model.logits(hidden, 0, 1), rows)
+        for row in reversed(range(len(rows))):
+            if rows[row].ended:
+                stack.remove(row)
+                rows[row] = rows[-1]
+                rows.pop()
+        yield
+
+
+def _choose(logits: Tensor, rows: Sequence[Writing]) -> None:
+    """Give each writing the likeliest token of its logits [B, 1, vocabulary]; in float32, as transformers chooses."""
+    for writing, token in zip(rows, logits[:, -1].float().argmax(-1).tolist(), strict=True):
+        writing.take(token)
+
+
+def _bytes_per_token(cache: DynamicCache) -> float:
+    """Return what keys and values of all layers take for a token of one text."""
+    layers: Any = cache.layers
+    return sum(x.nbytes for layer in layers for x in (layer.keys, layer.values)) / cache.get_seq_length()
+
+
+def _fitting(writings: Sequence[Writing], per_token: float, device: torch.device, *, same_length: bool) -> int:
+    """Return how many of the first texts to decode together: as many as fit into memory at `per_token` bytes.
+
+    They have the same length, or none is less than half as long as another, since it would be mostly padding.
+    """
+    free = SHARE * available(device)
+    lengths, room = list[int](), 0
+    for before, writing in enumerate(writings[:MOST_ROWS]):
+        lengths.append(writing.length)
+        room = max(room, writing.most)
+        apart = max(lengths) > (1 if same_length else 2) * min(lengths)
+        if before and (apart or (before + 1) * (max(lengths) + room) * per_token > free):
+            return before
+    return len(lengths)
+
+
+def by_generate(model: "Model", writings: Sequence[Writing]) -> Iterator[None]:
+    """Let transformers' `generate` write, for prompts of one length together. Yields after each batch of them."""
+    left, per_token = list(writings), _guessed_bytes_per_token(model.hf)
+    while left:
+        count = _fitting(left, per_token, model.hf.device, same_length=True)
+        together, left = left[:count], left[count:]
+        generate(
+            model,
+            _batch(together, model.hf.device),
+            max(writing.most for writing in together),
+            logits_processor=LogitsProcessorList([_Forcing(together)]),
+            stopping_criteria=StoppingCriteriaList([_Following(together)]),
+        )
+        yield
+
+
+def _guessed_bytes_per_token(hf: PreTrainedModel) -> float:
+    """Return about what a token of one text takes where nothing is known of its cache, with the widest layer.
+
+    A model that cannot leave out logits makes those of the whole prompt.
+    """
+    vocabulary, width = hf.get_input_embeddings().weight.shape
+    layers = int(getattr(hf.config.get_text_config(decoder=True), "num_hidden_layers", 0) or 32)
+    logits = 0 if "logits_to_keep" in signature(hf.forward).parameters else vocabulary
+    return float(hf.dtype.itemsize * (width * (2 * layers + 24) + logits))
+
+
+def generate(model: "Model", ids: Tensor, max_new_tokens: int, **hooks: Any) -> Tensor:
+    """Return what transformers' `generate` makes of ids [B, T], greedily: int64 [B, T + tokens written].
+
+    Of the checkpoint's own settings of generation the tokens that end a text count, and nothing else.
+    """
+    forget_lengths(model.hf)
+    own, tokenizer = model.hf.generation_config, model.tokenizer
+    greedy = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=own.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0,
+    )
+    model.hf.generation_config = greedy  # or its repetition penalty, say, would be put into ours
+    try:
+        mask = torch.ones_like(ids)
+        output: Tensor = model.hf.generate(ids, attention_mask=mask, generation_config=greedy, **hooks)
+    finally:
+        model.hf.generation_config = own
+    return output
+
+
+class _Forcing(LogitsProcessor):  # type: ignore[misc]
+    """Puts in the tokens that come next whatever the model would choose."""
+
+    def __init__(self, rows: Sequence[Writing]) -> None:
+        self.rows = rows
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        for row, writing in enumerate(self.rows):
+            if writing.forced is not None:
+                scores[row] = -torch.inf
+                scores[row, writing.forced] = 0.0
+        return scores
+
+
+class _Following(StoppingCriteria):  # type: ignore[misc]
+    """Hands each new token to its writing, and says which have ended."""
+
+    def __init__(self, rows: Sequence[Writing]) -> None:
+        self.rows = rows
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        for writing, token in zip(self.rows, input_ids[:, -1].tolist(), strict=True):
+            if not writing.ended:
+                writing.take(token)
+        return torch.tensor([bool(writing.ended) for writing in self.rows], device=input_ids.device)
+
+
+def _batch(writings: Sequence[Writing], device: torch.device) -> Tensor:
+    """Return prompts of one length, int64 [B, T]."""
+    return torch.tensor([list(writing.request.ids) for writing in writings], device=device)
