@@ -29,13 +29,16 @@ class ContextGain(Loss):
     same target, and only what stands before it grows. The short context is made in the same way: its first target
     token sees `near` tokens of the text, its last one `near + target_tokens - 1`. A model that makes no use of what is
     further away gains 0, and one that is confused by it loses. Base models can be measured, and nothing is retrieved.
+
+    A gain compares a model with itself. One that is bad in short contexts gains much, so compare `loss_long`, too.
     """
 
     version = 1
     quantities = (
         Quantity("gain", "context gain", "nats per token", "higher", units=UNITS, same=SAME, section="Context gain",
                  about="By how much the loss of the same tokens falls when the model sees the whole context, and not "
-                       "only the last tokens before them. Above 0, the distant context helps."),
+                       "only the last tokens before them. Above 0, the distant context helps. A model that is bad in "
+                       "short contexts has room to gain, so read it beside the loss."),
         Quantity("loss_long", "loss with the whole context", "nats per token", "lower", units=UNITS, same=SAME,
                  between=(0.0, None), section="Context gain",
                  about="The loss of those tokens, which are the same at every context length."),

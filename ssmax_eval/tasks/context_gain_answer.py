@@ -10,12 +10,12 @@ from torch import Tensor
 from ssmax_eval.corpus import text_digest
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Quantity
-from ssmax_eval.tasks.base import Measure, grid
+from ssmax_eval.tasks.base import grid
 from ssmax_eval.tasks.chat import render
 from ssmax_eval.tasks.context_gain import gain, refuse_short
 from ssmax_eval.tasks.loss import beginning
 from ssmax_eval.tasks.niah import PROMPT, NeedleTask, scored
-from ssmax_eval.tasks.prompts import HAYSTACK, Prompt
+from ssmax_eval.tasks.prompts import HAYSTACK, Haystack, Prompt
 
 if TYPE_CHECKING:
     from ssmax_eval.model import Answer, Model
@@ -29,14 +29,14 @@ class ContextGainAnswer(NeedleTask):
 
     The prompts are those of `niah`. The short context is what begins every prompt (special tokens, or the opening of
     the chat template) and the last `near` tokens before the answer, which hold the question and no needle. A gain
-    shows where the needle has some effect, long before the model gets a whole number right.
+    shows before the model gets a whole number right. (The rest of the haystack may change the loss, too.)
     """
 
     quantities = (
         Quantity("gain", "context gain on the answer", "nats per token", "higher", units=("depth", "trial"),
                  same=PROMPT, views=("heatmap", "by_length"), section=SECTION,
                  about="By how much the loss of an answer falls when the model sees the text that holds it, and not "
-                       "only the question. Above 0, the needle has an effect, also where the answer is not yet right."),
+                       "only the question. Above 0, that text helps, also where the whole answer is not yet right."),
         Quantity("loss_long", "loss of the answer with the whole context", "nats per token", "lower",
                  units=("depth", "trial"), same=PROMPT, views=(), between=(0.0, None), section=SECTION),
         Quantity("loss_short", "loss of the answer after the question alone", "nats per token", "lower",
@@ -54,11 +54,12 @@ class ContextGainAnswer(NeedleTask):
             raise UserError(f"near must be 1 or more; given {self.near}")
         refuse_short(self, self.near, "near")
 
-    def bind(self, model: "Model") -> Measure:
-        haystack, _ = self.haystack(model.tokenizer)
+    def haystack(self, tokenizer: Any) -> tuple[Haystack, bool]:
+        """Return the maker of prompts, once it is sure that no short context holds a needle."""
+        haystack, chat = super().haystack(tokenizer)
         for length in self.lengths:
             self._refuse_near(haystack.prompt(Cell(length, depth=max(self.depths), trial=0)))
-        return super().bind(model)
+        return haystack, chat
 
     def found(
         self, model: "Model", prompts: list[Prompt], answer: "Answer"
