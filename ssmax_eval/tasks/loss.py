@@ -46,7 +46,7 @@ class Loss(Task):
     """
 
     version = 2  # 1: losses of OPT and Whisper models were computed from blank tokens
-    quantities = (
+    quantities: ClassVar[tuple[Quantity, ...]] = (
         Quantity("nll", "loss", "nats per token", "lower", pool="prefix",
                  units=("source", "document_digest", "document"), same=("source", "document", "document_digest"),
                  views=("by_position", "by_length", "perplexity"), between=(0.0, None),

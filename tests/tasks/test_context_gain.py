@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import ssmax_eval
 from ssmax_eval import tasks
 from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Measurement
 from ssmax_eval.report import differences
 from ssmax_eval.tasks.chat import render
 from ssmax_eval.tasks.context_gain import ContextGain
@@ -49,6 +50,12 @@ def plain_losses(hf: Any, ids: list[int], last: int) -> list[float]:
     return torch.nn.functional.cross_entropy(logits, torch.tensor(ids[-last:]), reduction="none").tolist()
 
 
+def number(found: Measurement, name: str) -> float:
+    value = found.values[name]
+    assert isinstance(value, float)
+    return value
+
+
 def mean(losses: list[float]) -> float:
     return sum(losses) / len(losses)
 
@@ -77,7 +84,7 @@ def test_the_numbers_are_those_of_plain_transformers(
     assert len(found) == 9
 
 
-def measured(task: Any, model: ssmax_eval.Model, length: int) -> list[Any]:
+def measured(task: Any, model: ssmax_eval.Model, length: int) -> list[Measurement]:
     return list(task.bind(model)([cell for cell in task.cells() if cell.context_length == length]))
 
 
@@ -126,7 +133,7 @@ def test_the_gain_of_an_answer_is_that_of_plain_transformers(
     assert found.values["loss_long"] == pytest.approx(with_all, abs=1e-6)
     assert found.values["loss_short"] == pytest.approx(alone, abs=1e-6)
     assert found.values["gain"] == pytest.approx(alone - with_all, abs=2e-6)
-    assert found.values["logprob"] == -found.values["loss_long"]
+    assert found.values["logprob"] == -number(found, "loss_long")
 
 
 def test_answers_of_unequal_length(model: ssmax_eval.Model, short_text: str) -> None:
@@ -151,7 +158,7 @@ def test_a_model_that_copies_needles_gains_much_from_one(tmp_path: Path, short_t
     haystack = needles.haystack(model.tokenizer)[0]
     for found in needles.bind(model)(needles.cells()):
         assert found.values["score"] == 1.0
-        assert found.values["gain"] > 1.5  # of ln(10) for each digit, at most
+        assert number(found, "gain") > 1.5  # of ln(10) for each digit, at most
         prompt = haystack.prompt(found.cell)
         (tmp_path / "prompt.txt").write_text(prompt.text)
         task = ContextGain(
@@ -174,8 +181,8 @@ def test_a_text_twice_gives_a_large_gain(tmp_path: Path) -> None:
         texts=(str(tmp_path / "twice.txt"),),
     )  # fmt: skip
     (once,), (twice,) = (measured(task, model, length) for length in task.lengths)
-    assert twice.values["gain"] > 2.0 > 0.6 > once.values["gain"]
-    assert twice.values["loss_long"] < 0.3
+    assert number(twice, "gain") > 2.0 > 0.6 > number(once, "gain")
+    assert number(twice, "loss_long") < 0.3
 
 
 @pytest.mark.parametrize(
