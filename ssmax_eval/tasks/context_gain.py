@@ -31,6 +31,7 @@ class ContextGain(Loss):
     further away gains 0, and one that is confused by it loses. Base models can be measured, and nothing is retrieved.
 
     A gain compares a model with itself. One that is bad in short contexts gains much, so compare `loss_long`, too.
+    The built-in text joins short topics, of which one says little about another: give a long `--text`.
     """
 
     version = 1
