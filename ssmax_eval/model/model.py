@@ -103,21 +103,23 @@ class Model:
         return body_of(self.hf)
 
     @torch.inference_mode()
-    def token_losses(self, ids: Any) -> Tensor:
+    def token_losses(self, ids: Any, last: int | None = None) -> Tensor:
         """Return −log p(x_t | x_<t) for t = 1 … T−1, in nats: float32 [T−1], or [B, T−1] for ids [B, T].
 
-        `ids` are int64 tokens; a model in float64 gives float64. One forward pass, or one in pieces with
-        `prefill_chunk`; logits exist for a slice of positions at a time.
+        `ids` are int64 tokens; a model in float64 gives float64. `last` keeps only that many tokens at the end, and
+        leaves out the logits of the others. One forward pass, or one in pieces with `prefill_chunk`; logits exist for
+        a slice of positions at a time.
         """
         batch = self._batch(ids)
         refuse_length_dependence(self.hf.config, batch.shape[1])
-        last, losses = batch.shape[1] - 1, []
+        end, losses = batch.shape[1] - 1, []
+        begin = 0 if last is None else max(end - last, 0)
         chunk = self._chunk(batch)
-        reading = self._pass(0 if chunk is None else last + 1)
-        for start, stop in pieces(0, last + 1, chunk):
+        reading = self._pass(0 if chunk is None else end + 1)
+        for start, stop in pieces(0, end + 1, chunk):
             hidden, _ = reading.read(batch[:, start:stop])
-            for first in range(start, min(stop, last), HEAD_ROWS):
-                after = min(first + HEAD_ROWS, stop, last)
+            for first in range(max(start, begin), min(stop, end), HEAD_ROWS):
+                after = min(first + HEAD_ROWS, stop, end)
                 logits = self.logits(hidden, first - start, after - start)
                 losses.append(_surprise(logits, batch[:, first + 1 : after + 1]).cpu())
         joined = torch.cat(losses, dim=1)

@@ -182,7 +182,9 @@ def _cluster(own: pd.DataFrame, found: TaskQuantity) -> list[str]:
     units = units_of(own, found)
     if "source" in units and own["source"].nunique() > 1:
         return ["source"]
-    length = present(own, ["context_length"]) if found.quantity.pool != "prefix" else []
+    # A digest among the units says which text is the same at several lengths.
+    alone = found.quantity.pool == "prefix" or not set(DIGESTS).isdisjoint(units)
+    length = [] if alone else present(own, ["context_length"])
     return [*length, *([name for name in units if name not in ("depth", "source")] or units)]
 
 

@@ -15,5 +15,13 @@ TASKS: "Catalogue[Task]" = Catalogue(
         "niah_dense": (f"{_HERE}.dense:NiahDense", "one needle for each depth in one haystack: much faster than niah"),
         "loss": (f"{_HERE}.loss:Loss", "test loss by position and by length, in nats per token"),
         "key_attention": (f"{_HERE}.key_attention:KeyAttention", "weight on the needle by head, and attention fading"),
+        "context_gain": (
+            f"{_HERE}.context_gain:ContextGain",
+            "what the distant context is worth: loss without it, minus loss with it",
+        ),
+        "context_gain_answer": (
+            f"{_HERE}.context_gain_answer:ContextGainAnswer",
+            "the same for an answer that the context holds",
+        ),
     }
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 
@@ -46,12 +46,15 @@ class Loss(Task):
     """
 
     version = 2  # 1: losses of OPT and Whisper models were computed from blank tokens
-    quantities = (
+    quantities: ClassVar[tuple[Quantity, ...]] = (
         Quantity("nll", "loss", "nats per token", "lower", pool="prefix",
                  units=("source", "document_digest", "document"), same=("source", "document", "document_digest"),
                  views=("by_position", "by_length", "perplexity"), between=(0.0, None),
                  section="Loss", about="How well each token is predicted from all before it. Lower is better."),
     )  # fmt: skip
+
+    shorter: ClassVar[str] = "shorter --lengths"
+    """What makes documents shorter, for messages."""
 
     documents: int = grid(4)
     """Documents of each length."""
@@ -80,7 +83,7 @@ class Loss(Task):
 
     def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
         """Return the special tokens that windows of a given text begin with. (They were left out once.)"""
-        begin = _beginning(checkpoint.tokenizer) if self.texts and checkpoint.tokenizer is not None else []
+        begin = beginning(checkpoint.tokenizer) if self.texts and checkpoint.tokenizer is not None else []
         return {"begin": begin} if begin else {}
 
     def show(self, measurement: Measurement, tokenizer: Any) -> str:
@@ -113,7 +116,7 @@ class Loss(Task):
         if len(found) < count:
             raise UserError(
                 f"the text gives {len(found)} documents of {length} tokens, not {count}; "
-                "give a longer --text, shorter --lengths or fewer documents"
+                f"give a longer --text, {self.shorter} or fewer documents"
             )
         return found
 
@@ -151,7 +154,7 @@ def _encode(tokenizer: Any, text: str, *, special: bool = True) -> Tokens:
     return Tokens(ids, ends)
 
 
-def _beginning(tokenizer: Any) -> list[int]:
+def beginning(tokenizer: Any) -> list[int]:
     """Return the special tokens that begin a text."""
     encoded = tokenizer("a", return_special_tokens_mask=True, verbose=False)
     pairs = zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
@@ -176,7 +179,7 @@ def _windows(tokenizer: Any, texts: Sequence[Text], length: int, wanted: int) ->
     Each begins with the special tokens that begin a text. Window i starts at i times the length, so the windows of
     another length are other texts, which their digests tell apart.
     """
-    begin = _beginning(tokenizer)
+    begin = beginning(tokenizer)
     body = length - len(begin)
     turns: list[list[Document]] = []
     for text in texts:
