@@ -11,7 +11,7 @@ from ssmax_eval.corpus import text_digest
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.tasks.base import grid
-from ssmax_eval.tasks.chat import render
+from ssmax_eval.tasks.chat import chats, render
 from ssmax_eval.tasks.context_gain import gain, refuse_short
 from ssmax_eval.tasks.loss import beginning
 from ssmax_eval.tasks.niah import PROMPT, NeedleTask, scored
@@ -86,7 +86,7 @@ class ContextGainAnswer(NeedleTask):
 
     def _opening(self, tokenizer: Any) -> list[int]:
         """Return the tokens that begin every prompt: special ones, or the chat template up to the message."""
-        if not (self.chat_template and getattr(tokenizer, "chat_template", None)):
+        if not chats(tokenizer, self.chat_template):
             return beginning(tokenizer)
         opening = render(tokenizer, HAYSTACK).text.partition(HAYSTACK)[0]
         ids: list[int] = tokenizer(opening, add_special_tokens=False, verbose=False)["input_ids"]
