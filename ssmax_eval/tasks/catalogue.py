@@ -15,5 +15,14 @@ TASKS: "Catalogue[Task]" = Catalogue(
         "niah_dense": (f"{_HERE}.dense:NiahDense", "one needle for each depth in one haystack: much faster than niah"),
         "loss": (f"{_HERE}.loss:Loss", "test loss by position and by length, in nats per token"),
         "key_attention": (f"{_HERE}.key_attention:KeyAttention", "weight on the needle by head, and attention fading"),
+        "retrieval": (
+            f"{_HERE}.retrieval:Retrieval",
+            "values under keys in a long text: several of each, or distractors",
+        ),
+        "kv": (f"{_HERE}.kv:Kv", "one value of a JSON object whose keys and values are UUIDs"),
+        "variable_tracking": (
+            f"{_HERE}.variable_tracking:VariableTracking",
+            "which variables hold a value, over some hops",
+        ),
     }
 )
