@@ -22,6 +22,14 @@ TASKS: "Catalogue[Task]" = Catalogue(
         "context_gain_answer": (
             f"{_HERE}.context_gain_answer:ContextGainAnswer",
             "the same for an answer that the context holds",
+        "retrieval": (
+            f"{_HERE}.retrieval:Retrieval",
+            "values under keys in a long text: several of each, or distractors",
+        ),
+        "kv": (f"{_HERE}.kv:Kv", "one value of a JSON object whose keys and values are UUIDs"),
+        "variable_tracking": (
+            f"{_HERE}.variable_tracking:VariableTracking",
+            "which variables hold a value, over some hops",
         ),
     }
 )
