@@ -15,5 +15,8 @@ TASKS: "Catalogue[Task]" = Catalogue(
         "niah_dense": (f"{_HERE}.dense:NiahDense", "one needle for each depth in one haystack: much faster than niah"),
         "loss": (f"{_HERE}.loss:Loss", "test loss by position and by length, in nats per token"),
         "key_attention": (f"{_HERE}.key_attention:KeyAttention", "weight on the needle by head, and attention fading"),
+        "common_words": (f"{_HERE}.common_words:CommonWords", "the most common words of a long numbered list"),
+        "frequent_words": (f"{_HERE}.frequent_words:FrequentWords", "the most frequent coined words of a text"),
+        "graph_walk": (f"{_HERE}.graph_walk:GraphWalk", "a question that follows the edges of a graph"),
     }
 )
