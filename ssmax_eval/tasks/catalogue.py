@@ -15,13 +15,11 @@ TASKS: "Catalogue[Task]" = Catalogue(
         "niah_dense": (f"{_HERE}.dense:NiahDense", "one needle for each depth in one haystack: much faster than niah"),
         "loss": (f"{_HERE}.loss:Loss", "test loss by position and by length, in nats per token"),
         "key_attention": (f"{_HERE}.key_attention:KeyAttention", "weight on the needle by head, and attention fading"),
-        "context_gain": (
-            f"{_HERE}.context_gain:ContextGain",
-            "what the distant context is worth: loss without it, minus loss with it",
-        ),
+        "context_gain": (f"{_HERE}.context_gain:ContextGain", "what the distant context is worth, in nats per token"),
         "context_gain_answer": (
             f"{_HERE}.context_gain_answer:ContextGainAnswer",
             "the same for an answer that the context holds",
+        ),
         "retrieval": (
             f"{_HERE}.retrieval:Retrieval",
             "values under keys in a long text: several of each, or distractors",
@@ -31,5 +29,8 @@ TASKS: "Catalogue[Task]" = Catalogue(
             f"{_HERE}.variable_tracking:VariableTracking",
             "which variables hold a value, over some hops",
         ),
+        "common_words": (f"{_HERE}.common_words:CommonWords", "which words of a long list occur often"),
+        "frequent_words": (f"{_HERE}.frequent_words:FrequentWords", "which coined words of a text occur most often"),
+        "graph_walk": (f"{_HERE}.graph_walk:GraphWalk", "nodes at a distance, or parents, in a list of edges"),
     }
 )

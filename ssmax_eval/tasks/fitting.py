@@ -1,5 +1,6 @@
 """Make a text of an exact number of tokens out of parts that are repeated or drawn."""
 
+import math
 from collections.abc import Callable
 from itertools import cycle, islice
 from typing import NamedTuple
@@ -68,16 +69,19 @@ class Fitter:
             return known[units]
 
         low, high = least, most  # low fits, and high + 1 does not, once it is known
+        last, guess = least, least + int((target - base) / self.rate)
         for _ in range(STEPS):
             if high is not None and low >= high:
                 break
-            guess = low + max(1, int((target - count(low)) / self.rate))
-            guess = guess if high is None else min(guess, high)
+            guess = max(low + 1, guess) if high is None else min(max(low + 1, guess), high)
             if count(guess) <= target:
                 low = guess
             else:
                 high = guess - 1
-            self.rate = max((count(guess) - base) / (guess - least), 0.5)
+            slope = max((count(guess) - count(last)) / (guess - last), 0.5)
+            last, guess = guess, guess + math.floor((target - count(guess)) / slope)
+        if low > least:
+            self.rate = max((count(low) - base) / (low - least), 0.5)
         while high is not None and low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if count(middle) <= target else (low, middle - 1)
