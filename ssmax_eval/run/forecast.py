@@ -41,9 +41,10 @@ def forecasts(plan: Plan) -> list[Forecast]:
 def forecast(plan: Plan) -> str:
     """Return what a plan would measure, as a table."""
     found = forecasts(plan)
-    lines = [f"{'task':<14} {'attention':<24} {'cells':>6} {'to do':>6} {'tokens':>10} {'about':>8}"]
+    wide = max(14, *(len(f.task) for f in found))
+    lines = [f"{'task':<{wide}} {'attention':<24} {'cells':>6} {'to do':>6} {'tokens':>10} {'about':>8}"]
     lines += [
-        f"{f.task:<14} {f.attention:<24} {f.cells:>6} {f.todo:>6} {f.tokens:>10,} {duration(f.seconds):>8}"
+        f"{f.task:<{wide}} {f.attention:<24} {f.cells:>6} {f.todo:>6} {f.tokens:>10,} {duration(f.seconds):>8}"
         for f in found
     ]
     total = duration(sum(f.seconds for f in found))
