@@ -185,7 +185,7 @@ class Model:
 
         Tokens are those of `generate` for each prompt by itself. What a prompt shares with the beginning of the one
         before it is run once, where the model is `resumable`, and several requests decode together: so give many, and
-        put those that share much next to each other.
+        put those that share much next to each other. UserError where the model gives NaN.
         """
         yield from completions(self, requests)
 

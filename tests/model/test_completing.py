@@ -225,6 +225,23 @@ def test_an_end_token_inside_a_thought_ends_it_all(attention: str) -> None:
         assert found == Completion("", 0, "end", TOKENIZER.decode(written[:3]), 3, thought_cut=False)
 
 
+@BOTH
+def test_nan_is_a_failure_and_no_answer(attention: str) -> None:
+    """Where logits are NaN after some token, the answers before that request are told, and then the failure."""
+    with made("llama", attention) as model:
+        asked = prompts(30, 30)
+        written = [alone(model, prompt) for prompt in asked]
+        broken = next(token for token in written[1] if token not in written[0])
+        requests = [Request(prompt, NEW) for prompt in asked]
+        assert model.resumable == (attention != "none")  # before the weights are broken
+        assert broken not in chain(*asked)
+        model.hf.get_input_embeddings().weight.data[broken] = torch.nan
+        found = model.complete(requests)
+        assert next(found) == until(-1, written[0])
+        with pytest.raises(UserError, match="NaN"):
+            next(found)
+
+
 def spelled(text: str, request: Request, *, ends: Collection[int] = (2,), rest: Sequence[int] = ()) -> Writing:
     """What becomes of a request where the model writes a text in single characters, and then other tokens."""
     writing = Writing(request, TOKENIZER, ends)
@@ -276,5 +293,6 @@ def test_a_long_text_is_searched_at_its_end_only() -> None:
     ],
 )
 def test_a_request_that_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"ids": [5], "max_new_tokens": 4} | values
     with pytest.raises(UserError, match=message):
-        Request(**({"ids": [5], "max_new_tokens": 4} | values))
+        Request(**given)
