@@ -20,7 +20,7 @@ from ssmax_eval.checkpoint.rope import forget_lengths
 from ssmax_eval.memory import SHARE, available
 from ssmax_eval.model.cache import Stack
 from ssmax_eval.model.completing import Completion, Request, Writing
-from ssmax_eval.model.passes import Reader, running_on
+from ssmax_eval.model.passes import Reader, read_on
 
 if TYPE_CHECKING:
     from ssmax_eval.model.model import Model
@@ -44,7 +44,6 @@ def completions(model: "Model", requests: Sequence[Request]) -> Iterator[Complet
 def with_one_cache(model: "Model", writings: Sequence[Writing]) -> Iterator[None]:
     """Read the prompts one by one, what they share once, and decode them together. Yields after every step."""
     reader, left = model.reader(share=True), list(writings)
-    ragged = "position_ids" in signature(model.body.forward).parameters  # so that texts of several lengths can be read
 
     def begin(writing: Writing) -> None:
         prompt = _batch([writing], model.hf.device)
@@ -54,7 +53,7 @@ def with_one_cache(model: "Model", writings: Sequence[Writing]) -> Iterator[None
 
     while left:
         begin(left[0])
-        count = _fitting(left, _bytes_per_token(reader.cache), model.hf.device, same_length=not ragged)
+        count = _fitting(left, _bytes_per_token(reader.cache), model.hf.device, same_length=not model.paddable)
         yield from _together(model, left[:count], reader, begin)
         left = left[count:]
 
@@ -83,9 +82,7 @@ def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]
     assert rewriting is not None
     while rows:
         ids = torch.tensor([[writing.last] for writing in rows], device=device)
-        with running_on(rewriting):
-            hidden = model.body(input_ids=ids, past_key_values=stack.cache, use_cache=True, **stack.places(device))
-        _choose(model.logits(hidden, 0, 1), rows)
+        _choose(model.logits(read_on(model.body, rewriting, stack, ids), 0, 1), rows)
         for row in reversed(range(len(rows))):
             if rows[row].ended:
                 stack.remove(row)
