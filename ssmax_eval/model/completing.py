@@ -9,6 +9,9 @@ from ssmax_eval.errors import UserError
 MARGIN = 8
 """Tokens looked at beyond those that a string can have, since the first of them may not be a whole character."""
 
+BROKEN = "NaN"
+"""What ended a writing without an answer."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -86,7 +89,9 @@ class Writing:
         return len(self.request.ids)
 
     def take(self, token: int) -> None:
-        """Take the next token, `forced` where there is one instead of the model's choice."""
+        """Take the next token, `forced` where there is one instead of the model's choice. After the end: nothing."""
+        if self.ended:
+            return
         self.last = token = token if self.forced is None else self.forced
         if self._forced:
             self._forced.pop(0)
@@ -104,8 +109,14 @@ class Writing:
             elif len(self._answer) == self.request.max_new_tokens:
                 self.ended = "budget"
 
+    def fail(self) -> None:
+        """End here, because the model gave no numbers to choose a token by."""
+        self.ended = self.ended or BROKEN
+
     def completion(self) -> Completion:
-        """Return what was written."""
+        """Return what was written. UserError where the model gave NaN."""
+        if self.ended == BROKEN:
+            raise UserError("the model gave NaN while it wrote an answer")
         thought, _, after = self._text(self._thought, special=True).partition(self.request.thinking_end)
         text, ended = after + self._text(self._answer), self.ended
         before = _before(text, self.request.stop)

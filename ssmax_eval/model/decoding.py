@@ -1,6 +1,6 @@
 """Greedy decoding of many requests: with one cache for all, or by transformers' own `generate`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from ssmax_eval.checkpoint.rope import forget_lengths
 from ssmax_eval.memory import SHARE, available
 from ssmax_eval.model.cache import Stack
 from ssmax_eval.model.completing import Completion, Request, Writing
-from ssmax_eval.model.passes import running_on
+from ssmax_eval.model.passes import Reader, read_on
 
 if TYPE_CHECKING:
     from ssmax_eval.model.model import Model
@@ -44,7 +44,6 @@ def completions(model: "Model", requests: Sequence[Request]) -> Iterator[Complet
 def with_one_cache(model: "Model", writings: Sequence[Writing]) -> Iterator[None]:
     """Read the prompts one by one, what they share once, and decode them together. Yields after every step."""
     reader, left = model.reader(share=True), list(writings)
-    ragged = "position_ids" in signature(model.body.forward).parameters  # so that texts of several lengths can be read
 
     def begin(writing: Writing) -> None:
         prompt = _batch([writing], model.hf.device)
@@ -54,21 +53,27 @@ def with_one_cache(model: "Model", writings: Sequence[Writing]) -> Iterator[None
 
     while left:
         begin(left[0])
-        count = _fitting(left, _bytes_per_token(reader.cache), model.hf.device, same_length=not ragged)
-        together = left[:count]
+        count = _fitting(left, _bytes_per_token(reader.cache), model.hf.device, same_length=not model.paddable)
+        yield from _together(model, left[:count], reader, begin)
         left = left[count:]
-        length, room = (max(each) for each in zip(*((w.length, w.most) for w in together), strict=True))
-        stack = Stack(model.hf.config, reader.cache, rows=len(together), length=length, room=room)
-        rows: list[Writing] = []
-        for writing in together:
-            if writing is not together[0]:
-                begin(writing)
-            if not writing.ended:
-                stack.add(reader.cache)
-                rows.append(writing)
-            yield
-        stack.close()
-        yield from _decode(model, stack, rows)
+
+
+def _together(
+    model: "Model", writings: Sequence[Writing], reader: Reader, begin: Callable[[Writing], None]
+) -> Iterator[None]:
+    """Decode these in one stack; the first has begun."""
+    length, room = (max(each) for each in zip(*((w.length, w.most) for w in writings), strict=True))
+    stack = Stack(model.hf.config, reader.cache, rows=len(writings), length=length, room=room)
+    rows: list[Writing] = []
+    for writing in writings:
+        if writing is not writings[0]:
+            begin(writing)
+        if not writing.ended:
+            stack.add(reader.cache)
+            rows.append(writing)
+        yield
+    stack.close()
+    yield from _decode(model, stack, rows)
 
 
 def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]:
@@ -77,9 +82,7 @@ def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]
     assert rewriting is not None
     while rows:
         ids = torch.tensor([[writing.last] for writing in rows], device=device)
-        with running_on(rewriting):
-            hidden = model.body(input_ids=ids, past_key_values=stack.cache, use_cache=True, **stack.places(device))
-        _choose(model.logits(hidden, 0, 1), rows)
+        _choose(model.logits(read_on(model.body, rewriting, stack, ids), 0, 1), rows)
         for row in reversed(range(len(rows))):
             if rows[row].ended:
                 stack.remove(row)
@@ -90,14 +93,23 @@ def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]
 
 def _choose(logits: Tensor, rows: Sequence[Writing]) -> None:
     """Give each writing the likeliest token of its logits [B, 1, vocabulary]; in float32, as transformers chooses."""
-    for writing, token in zip(rows, logits[:, -1].float().argmax(-1).tolist(), strict=True):
+    last = logits[:, -1].float()
+    _note_broken(last, rows)
+    for writing, token in zip(rows, last.argmax(-1).tolist(), strict=True):
         writing.take(token)
+
+
+def _note_broken(logits: Tensor, rows: Sequence[Writing]) -> None:
+    """Note which writings have NaN among their logits [B, vocabulary]: there, no token is the likeliest."""
+    for writing, broken in zip(rows, logits.isnan().any(-1).tolist(), strict=True):
+        if broken:
+            writing.fail()
 
 
 def _bytes_per_token(cache: DynamicCache) -> float:
     """Return what keys and values of all layers take for a token of one text."""
     layers: Any = cache.layers
-    return sum(x.nbytes for layer in layers for x in (layer.keys, layer.values)) / cache.get_seq_length()
+    return float(sum(x.nbytes for layer in layers for x in (layer.keys, layer.values)) / cache.get_seq_length())
 
 
 def _fitting(writings: Sequence[Writing], per_token: float, device: torch.device, *, same_length: bool) -> int:
@@ -173,6 +185,7 @@ class _Forcing(LogitsProcessor):  # type: ignore[misc]
         self.rows = rows
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        _note_broken(scores, self.rows)
         for row, writing in enumerate(self.rows):
             if writing.forced is not None:
                 scores[row] = -torch.inf
@@ -188,8 +201,7 @@ class _Following(StoppingCriteria):  # type: ignore[misc]
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         for writing, token in zip(self.rows, input_ids[:, -1].tolist(), strict=True):
-            if not writing.ended:
-                writing.take(token)
+            writing.take(token)
         return torch.tensor([bool(writing.ended) for writing in self.rows], device=input_ids.device)
 
 

@@ -18,7 +18,7 @@ from ssmax_eval.checkpoint.rope import refuse_length_dependence
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.completing import Completion, Request
 from ssmax_eval.model.decoding import completions, generate
-from ssmax_eval.model.passes import Pass, Reader, Reduce, answering, body_of, pieces, resumable
+from ssmax_eval.model.passes import Pass, Reader, Reduce, answering, body_of, paddable, pieces, resumable
 from ssmax_eval.rewriting import Rewriting, refuse_by_config, rewritten
 from ssmax_eval.rewriting.canary import verify_unrewritten
 
@@ -96,6 +96,11 @@ class Model:
     def resumable(self) -> bool:
         """Whether a pass can be cut back and read on from, so that what texts have in common runs once."""
         return self.rewriting is not None and resumable(self.hf, self.rewriting)
+
+    @cached_property
+    def paddable(self) -> bool:
+        """Whether texts of several lengths can be read on together."""
+        return self.rewriting is not None and self.resumable and paddable(self.hf, self.rewriting, self.body)
 
     @cached_property
     def body(self) -> torch.nn.Module:
@@ -187,7 +192,7 @@ class Model:
 
         Tokens are those of `generate` for each prompt by itself. What a prompt shares with the beginning of the one
         before it is run once, where the model is `resumable`, and several requests decode together: so give many, and
-        put those that share much next to each other.
+        put those that share much next to each other. UserError where the model gives NaN.
         """
         yield from completions(self, requests)
 

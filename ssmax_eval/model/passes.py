@@ -11,7 +11,7 @@ from transformers import DynamicCache, PreTrainedModel
 from ssmax_eval.attention import Attention, Call
 from ssmax_eval.checkpoint.rope import forget_lengths, length_dependent
 from ssmax_eval.errors import UserError
-from ssmax_eval.model.cache import LayerWithRoom, cache_for
+from ssmax_eval.model.cache import LayerWithRoom, Stack, cache_for
 from ssmax_eval.rewriting.canary import difference, inputs
 from ssmax_eval.rewriting.rewriting import Probe, Rewriting
 
@@ -221,8 +221,40 @@ def resumable(hf: PreTrainedModel, rewriting: Rewriting) -> bool:
     except (UserError, TypeError, ValueError, AttributeError, NotImplementedError):
         return False
     whole = Pass(hf, rewriting).read(ids)[0][0]
-    bound = {torch.float64: 1e-10, torch.float32: 1e-4}.get(hf.dtype, 2e-2)
-    return bool(difference(pieces, whole[:, half:]) < bound)
+    return alike(pieces, whole[:, half:])
+
+
+@torch.inference_mode()
+def paddable(hf: PreTrainedModel, rewriting: Rewriting, body: nn.Module) -> bool:
+    """Whether texts of several lengths can be read on together, the shorter ones behind columns that hold nothing.
+
+    A model may count its positions from another number than 0, or take none. So a token is read on both ways. The
+    model must be `resumable`.
+    """
+    ids, _ = inputs(hf)
+    last, padding = ids.shape[1] - 1, 3
+    first = Pass(hf, rewriting, room=last, body=body)
+    first.read(ids[:, :last])
+    assert first.cache is not None
+    stack = Stack(hf.config, first.cache, rows=1, length=last + padding, room=1)
+    stack.add(first.cache)
+    try:
+        padded = read_on(body, rewriting, stack, ids[:, last:])[0]
+    except (UserError, TypeError, ValueError, AttributeError, NotImplementedError):
+        return False
+    return alike(padded, Pass(hf, rewriting, body=body).read(ids)[0][0][:, last:])
+
+
+def read_on(body: nn.Module, rewriting: Rewriting, stack: Stack, ids: Tensor) -> Any:
+    """Read on by a token of each text in a stack, ids [B, 1]: return the model's output below its head."""
+    with running_on(rewriting):
+        return body(input_ids=ids, past_key_values=stack.cache, use_cache=True, **stack.places(ids.device))
+
+
+def alike(a: Tensor, b: Tensor) -> bool:
+    """Whether two hidden states differ by rounding only."""
+    bound = {torch.float64: 1e-10, torch.float32: 1e-4}.get(b.dtype, 2e-2)
+    return bool(difference(a, b) < bound)
 
 
 def pieces(start: int, stop: int, size: int | None, last: int = 1) -> Iterator[tuple[int, int]]:

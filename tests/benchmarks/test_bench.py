@@ -29,6 +29,7 @@ def test_the_whole_bench_and_going_on(tiny_folder: Path, tmp_path: Path) -> None
     first = call(tiny_folder, *SMALL, "-o", tmp_path)
     assert first.exit_code == 0, first.output
     assert "answers equal at 3 of 3 cells" in first.stdout
+    assert first.stdout.count("answers equal at 3 of 3 prompts") == 3
     assert "losses differ by" in first.stdout
     assert "needle scores differ by" in first.stdout
     assert "% of what the machine's matrix product does" in first.stdout
