@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PROMPT = ("expected", "actual_length", "prompt_digest")
 """Columns that agree where two series saw the same prompt."""
-TOGETHER = 8
+TOGETHER = 16
 """Prompts that are decoded together for each that would be measured together."""
 ASKED = 600
 """Characters of the end of a prompt that `show` prints."""
@@ -75,8 +75,8 @@ class AnswerTask(Task):
     stop: tuple[str, ...] = ()
     """Texts that end an answer, besides the model's own end tokens."""
     thinking: int = 0
-    """Tokens that the model may think before it answers; they are part of the length. A model that thinks gets no
-    answer prefix. 0: it does not think."""
+    """Tokens that the model may think before it answers, with those that end the thought; they are part of the length.
+    A model that thinks gets no answer prefix. 0: it does not think."""
     thinking_end: str = "</think>"
     """The text that ends a thought."""
     scoring: str = "contains_all"
@@ -131,20 +131,32 @@ class AnswerTask(Task):
         ahead = _Ahead(lambda cell: self._checked(ask(cell), cell), self.cells())
         common = {"prompt": "chat" if frame.chat else "plain", **dated(model.tokenizer, frame.chat)}
 
+        thinking = self.thinking and self.thinking - self._closing(model.tokenizer)
+
         def measure(cells: Sequence[Cell]) -> Iterator[Measurement]:
-            prompts = ahead.of(cells)
-            answers = model.complete([self.request(prompt) for prompt in prompts])
-            started = time.perf_counter()
-            for cell, prompt in zip(cells, prompts, strict=True):
-                answer = next(answers)
-                seconds, started = time.perf_counter() - started, time.perf_counter()
-                yield Measurement(cell, {**common, **self.scored(prompt, answer)}, seconds=seconds)
+            left = list(zip(cells, ahead.of(cells), strict=True))
+            while left:
+                asked = [
+                    Request(prompt.ids, self.max_new_tokens, self.stop, thinking, self.thinking_end)
+                    for _, prompt in left
+                ]
+                started = time.perf_counter()
+                try:
+                    for answer in model.complete(asked):
+                        (cell, prompt), seconds = left.pop(0), time.perf_counter() - started
+                        started = time.perf_counter()
+                        yield Measurement(cell, {**common, **self.scored(prompt, answer)}, seconds=seconds)
+                except UserError as error:  # of one prompt; the others do not fail with it
+                    yield Measurement(left.pop(0)[0], error=str(error))
 
         return measure
 
-    def request(self, prompt: Prompt) -> Request:
-        """Return what is asked of the model for a prompt."""
-        return Request(prompt.ids, self.max_new_tokens, self.stop, self.thinking, self.thinking_end)
+    def _closing(self, tokenizer: Any) -> int:
+        """Return the tokens that end a thought, for which there must be room. UserError where there is none."""
+        tokens = len(tokenizer(self.thinking_end, add_special_tokens=False)["input_ids"])
+        if self.thinking <= tokens:
+            raise UserError(f"thinking must be more than the {tokens} tokens that end it; given {self.thinking}")
+        return tokens
 
     def scored(self, prompt: Prompt, answer: "Completion") -> dict[str, Any]:
         """Return the values of a cell."""

@@ -82,10 +82,31 @@ def test_a_thought_is_part_of_the_length_and_what_was_cut_is_said(
     task = lines(thinking=10, stop=("\n",), thinking_end="</t>")
     found = measured(task, model)
     assert {len(request.ids) for request in asked} == {96 - 16, 128 - 16}
-    assert {(r.max_new_tokens, r.stop, r.thinking, r.thinking_end) for r in asked} == {(6, ("\n",), 10, "</t>")}
+    closing = len(model.tokenizer("</t>", add_special_tokens=False)["input_ids"])
+    wanted_of_each = (6, ("\n",), 10 - closing, "</t>")
+    assert {(r.max_new_tokens, r.stop, r.thinking, r.thinking_end) for r in asked} == {wanted_of_each}
     for one in found:
         wanted = {"score": 0.0, "cut": 1.0, "refused": 1.0, "empty": 0.0, "thought_tokens": 10, "thought_cut": 1.0}
         assert wanted.items() <= one.values.items()
+
+
+def test_a_prompt_that_gives_nan_fails_alone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = lines().prompt(Cell(96, trial=1), model.tokenizer)
+
+    def complete(self: Model, requests: Sequence[Request]) -> Iterator[Completion]:
+        for request in requests:
+            if self.tokenizer.decode(request.ids) == bad:
+                raise UserError("the model gave NaN")
+            yield Completion("yes", 1, "end")
+
+    monkeypatch.setattr(Model, "complete", complete)
+    errors = [found.error for found in measured(lines(lengths=(96,)), model)]
+    assert errors == [None, "the model gave NaN", None]
+
+
+def test_a_thought_needs_room_for_its_end(model: Model) -> None:
+    with pytest.raises(UserError, match=r"thinking must be more than the \d+ tokens that end it; given 1"):
+        lines(thinking=1).bind(model)
 
 
 def test_a_prompt_depends_on_its_cell_alone(model: Model) -> None:
