@@ -162,7 +162,7 @@ def _load_file(path: Path) -> ModuleType:
     """Run a file as a module of its own; the modules beside it can be imported."""
     path = path.expanduser().resolve()
     if path.exists() and not path.is_file():
-        raise OSError(f"{str(path)!r} is no file")
+        raise OSError("it must be a file")
     path.read_bytes()  # says in its own words that there is no such file
     name = f"{PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)

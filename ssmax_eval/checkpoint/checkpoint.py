@@ -140,8 +140,7 @@ class Checkpoint:
         """Layers, heads, training length, and the attention parameters in its config and weights."""
         if type(self.config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(self.config, "auto_map", None):
             raise UserError(
-                f"{self.name!r} is a {self.config.model_type!r} checkpoint, which is no causal language model; "
-                "only those can be run here"
+                f"{self.name!r} must be a causal language model; got a checkpoint of type {self.config.model_type!r}"
             )
         plain = shape_of(self.config, self.train_length)
         own = own_parameters(self.config)

@@ -62,7 +62,7 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A part of a run's identity. UserError where it is not there."""
     part = record["identity"].get(name)
     if not isinstance(part, dict):
-        raise UserError(f"{RUN_FILE} of this run does not say which {name} was measured; it cannot be looked into")
+        raise UserError(f"cannot look into this run: its {RUN_FILE} does not say which {name} was measured")
     return part
 
 

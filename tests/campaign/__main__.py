@@ -58,7 +58,7 @@ class Campaign:
         """Note a traceback, a hang, or an odd exit."""
         self.counts[f"exit {ended.code}"] += 1
         if not ended.clean:
-            self.wrong.append(f"{what}: exit {ended.code}: {ended.said[-400:]}")
+            self.wrong.append(f"{what}: exit {ended.code}: {ended.said[-1500:]}")
 
     def compare(self, store: Path, what: str) -> None:
         """Note cells that are lost, wrong, or there twice."""
@@ -130,13 +130,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--attack", choices=("kills", "damage", "full_disk"), help="only this one")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         campaign = Campaign(Path(root), given.seed)
         end = time.monotonic() + 60 * given.minutes
         while time.monotonic() < end:
-            for attack in (campaign.kills, campaign.damage, campaign.full_disk):
-                attack()
+            for attack in [given.attack] if given.attack else ["kills", "damage", "full_disk"]:
+                getattr(campaign, attack)()
         for name, count in sorted(campaign.counts.items()):
             print(f"{name:<32} {count:>8}")
         print(f"{'wrong':<32} {len(campaign.wrong):>8}")

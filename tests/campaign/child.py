@@ -1,5 +1,6 @@
 """A command in a process of its own, forked from this one, so that it starts at once."""
 
+import faulthandler
 import os
 import resource
 import signal
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ssmax_eval.cli.main import main
+
+HANGS = 60.0
+"""Seconds after which a command counts as one that hangs."""
 
 
 class Ended(NamedTuple):
@@ -43,10 +47,10 @@ def command(
         if kill_after is not None and time.monotonic() - started > kill_after:
             os.kill(pid, signal.SIGKILL)
             kill_after = None
-        if time.monotonic() - started > 300:
+        if time.monotonic() - started > HANGS + 5:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return Ended(124, "it hangs")
+            return Ended(124, f"it hangs\n{log.read_text(errors='replace')}")
         time.sleep(0.002)
 
 
@@ -57,6 +61,7 @@ def _become(arguments: list[str], log: Path, largest_file: int | None) -> None:
         os.dup2(file, 1)
         os.dup2(file, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        faulthandler.dump_traceback_later(HANGS, exit=False)  # where it hangs
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
         main(arguments, standalone_mode=True)

@@ -119,7 +119,7 @@ def test_mistakes_about_the_checkpoint(tiny_folder: Path, tmp_path: Path) -> Non
 
     refused(tmp_path / "absent", "no checkpoint at")
     refused("absent.gguf", "no such file")
-    refused("org/absent", "no local folder, and the hub does not give it")
+    refused("org/absent", "no local folder 'org/absent', and the hub does not give it")
     refused(tmp_path, "holds no config.json")
     cut = tmp_path / "cut"
     shutil.copytree(tiny_folder, cut)

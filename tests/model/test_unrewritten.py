@@ -109,7 +109,7 @@ def test_what_is_no_causal_language_model_is_refused_in_one_step(tmp_path: Path)
         tmp_path / "t5"
     )
     for attention in ("none", "ssmax"):
-        with pytest.raises(UserError, match="'t5' checkpoint, which is no causal language model"):
+        with pytest.raises(UserError, match="must be a causal language model; got a checkpoint of type 't5'"):
             ssmax_eval.load(str(tmp_path / "t5"), attention)
 
 
