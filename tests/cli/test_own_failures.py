@@ -51,9 +51,8 @@ def test_a_task_that_raises(old: str, new: str, kept: int, tiny_folder: Path, tm
 def test_its_cells_are_kept_and_not_measured_again(tiny_folder: Path, tmp_path: Path) -> None:
     path, flag = write_task(tmp_path / "mine"), tmp_path / "flag"
     raising = f"                if gap and __import__('os').path.exists({str(flag)!r}): raise ValueError\n"
-    path.write_text(
-        path.read_text().replace("                half = drawn(", f"{raising}                half = drawn(")
-    )
+    half = "                half = drawn("
+    path.write_text(path.read_text().replace(half, raising + half))
     flag.touch()
     wanted = ["--task", f"{path}:CopyingText", "--lengths", "32", "--attention", "softmax", "-o", tmp_path / "runs"]
     assert call("run", tiny_folder, *wanted).exit_code == 2
