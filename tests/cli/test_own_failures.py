@@ -48,16 +48,18 @@ def test_a_task_that_raises(old: str, new: str, kept: int, tiny_folder: Path, tm
     assert len(stored_lines(tmp_path / "runs")) == kept
 
 
-def test_its_cells_are_kept_and_not_measured_again(tiny_folder: Path, tmp_path: Path) -> None:
-    path, flag = write_task(tmp_path / "mine"), tmp_path / "flag"
-    raising = f"                if gap and __import__('os').path.exists({str(flag)!r}): raise ValueError\n"
+def test_its_cells_are_kept_and_not_measured_again(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_task(tmp_path / "mine")
+    raising = "                if gap and __import__('os').environ.get('RAISES'): raise ValueError\n"
     half = "                half = drawn("
     path.write_text(path.read_text().replace(half, raising + half))
-    flag.touch()
+    monkeypatch.setenv("RAISES", "1")
     wanted = ["--task", f"{path}:CopyingText", "--lengths", "32", "--attention", "softmax", "-o", tmp_path / "runs"]
     assert call("run", tiny_folder, *wanted).exit_code == 2
     (first,) = stored_lines(tmp_path / "runs")
-    flag.unlink()
+    monkeypatch.delenv("RAISES")
     assert call("run", tiny_folder, *wanted).exit_code == 0
     lines = stored_lines(tmp_path / "runs")
     assert lines[0] == first
