@@ -8,8 +8,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 demo: .venv/demo
 	HF_HUB_OFFLINE=1 $(BIN)/ssmax-eval demo
 
+# Two processes, each with one thread.
 test: .venv/test lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: .venv/test .venv/demo
 	$(BIN)/python -m pytest -m "slow or real"

@@ -41,7 +41,7 @@ def read(folder: Path) -> Stored:
     except OSError as error:
         raise UserError(f"no bench in {str(folder)!r}: cannot read {FILE}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{str(path)!r} is no bench that can be read: {error}") from None
+        raise UserError(f"{str(path)!r} cannot be read as a bench: {error}") from None
 
 
 class Record:

@@ -117,7 +117,7 @@ def _text_of(line: str, path: Path, number: int) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{place} holds half of a character, which is not valid text: {error.reason}") from None
+        raise UserError(f"{place} holds half of a character; give valid text: {error.reason}") from None
     return text
 
 

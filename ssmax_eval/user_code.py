@@ -32,6 +32,8 @@ _folders: list[str] = []
 """Folders of the files that were loaded; they stay at the end of `sys.path`, for imports inside functions."""
 _seen: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 """The digest of each class when it was first asked for."""
+_own: set[Path] = set()
+"""The Python files that those classes are made of."""
 
 
 def load_class(place: str, base: type, what: str) -> Any:
@@ -76,6 +78,7 @@ def digest(cls: type) -> str:
         file = getattr(sys.modules.get(parent.__module__), "__file__", None)
         if file and _top(parent.__module__) not in (PACKAGE, *sys.stdlib_module_names) and not _installed(Path(file)):
             files |= set(local_files(Path(file)))
+    _own.update(files)
     files |= {data for file in files for data in _data_files(file)}
     parts = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     parts += [
@@ -87,6 +90,16 @@ def digest(cls: type) -> str:
     if _seen.setdefault(cls, now) != now:
         raise UserError(f"the code of {cls.__qualname__!r} has changed since it was imported; start Python again")
     return now
+
+
+def failure(error: BaseException) -> str | None:
+    """Say in one line where the code of a class that was loaded has raised an error; None for any other error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).resolve() in _own]
+    if not own:
+        return None
+    said = " ".join(str(error).split())
+    return f"{own[-1].filename}, line {own[-1].lineno}: {type(error).__name__}{f': {said}' * bool(said)}"
 
 
 def local_files(file: Path) -> list[Path]:
@@ -164,7 +177,7 @@ def _load_file(path: Path) -> ModuleType:
     """Run a file as a module of its own; the modules beside it can be imported."""
     path = path.expanduser().resolve()
     if path.exists() and not path.is_file():
-        raise OSError(f"{str(path)!r} is no file")
+        raise OSError("it must be a file")
     path.read_bytes()  # says in its own words that there is no such file
     name = f"{PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)

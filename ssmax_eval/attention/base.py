@@ -89,8 +89,12 @@ class Attention(ABC):
 
         Here those are the learned ones that are None: what the checkpoint's weights hold, else their `start`.
         """
-        if strange := sorted(set(self.learned) - {f.name for f in fields(self)}):
-            raise UserError(f"{type(self).__name__} learns {strange[0]!r}, which is no field of its class")
+        names = [f.name for f in fields(self)]
+        if strange := sorted(set(self.learned) - set(names)):
+            raise UserError(
+                f"{type(self).__name__}.learned must name fields of the class; got {strange[0]!r}; "
+                f"its fields: {', '.join(names) or 'none'}"
+            )
         missing = [name for name in self.learned if getattr(self, name) is None]
         found: dict[str, Any] = {name: shape.from_weights.get(name) or self.start(name, shape) for name in missing}
         return replace(self, **found) if found else self

@@ -116,6 +116,7 @@ class Checkpoint:
     def _plain_config(self) -> Any:
         """Read the config as it lies in the folder."""
         folder = self.folder
+        self._refuse_code_from_elsewhere()
         try:
             return AutoConfig.from_pretrained(
                 folder,
@@ -130,6 +131,17 @@ class Checkpoint:
         """Whether the checkpoint names Python code for its config, model or tokenizer."""
         return any(read_json(self.folder / name).get("auto_map") for name in ("config.json", "tokenizer_config.json"))
 
+    def _refuse_code_from_elsewhere(self) -> None:
+        """Raise UserError where code of another repository would run: the identity of a run does not cover it."""
+        for name in ("config.json", "tokenizer_config.json") if self.trust_remote_code else ():
+            for place in _strings(read_json(self.folder / name).get("auto_map")):
+                if "--" in place:
+                    repository, _, cls = place.partition("--")
+                    raise UserError(
+                        f"{name} of {self.name!r} names code in another repository ({shown(repository)}), which may "
+                        f"change; copy its Python files into the checkpoint's folder, and name {shown(cls)} alone"
+                    )
+
     @property
     def _runs_code(self) -> bool:
         """Whether code of the checkpoint's own decides the numbers."""
@@ -140,8 +152,7 @@ class Checkpoint:
         """Layers, heads, training length, and the attention parameters in its config and weights."""
         if type(self.config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(self.config, "auto_map", None):
             raise UserError(
-                f"{self.name!r} is a {self.config.model_type!r} checkpoint, which is no causal language model; "
-                "only those can be run here"
+                f"{self.name!r} must be a causal language model; got a checkpoint of type {self.config.model_type!r}"
             )
         plain = shape_of(self.config, self.train_length)
         own = own_parameters(self.config)
@@ -152,6 +163,7 @@ class Checkpoint:
     @cached_property
     def tokenizer(self) -> Any:
         """The tokenizer, or None when the checkpoint has none. UserError when it has one that is broken."""
+        self._refuse_code_from_elsewhere()
         files = sorted(file.name for file in self.folder.iterdir() if file.name in TOKENIZERS)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=self.trust_remote_code)
@@ -237,6 +249,12 @@ class Checkpoint:
                 f"the tokenizer of {self.name!r} has {len(self.tokenizer)} tokens, its model only {vocabulary}"
             )
         return (hf if device_map else hf.to(device)).eval()
+
+
+def _strings(content: Any) -> list[str]:
+    """All texts in the values of an `auto_map`, which are texts, or lists of texts and null."""
+    values = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else []
+    return [content] if isinstance(content, str) else [text for value in values for text in _strings(value)]
 
 
 def _device(name: str) -> torch.device:

@@ -43,7 +43,7 @@ def refuse_incomplete(name: str, folder: Path, info: dict[str, Any], config: Any
     if strange := unused_weights(unused, folder, config, shape):
         others = f" and {len(strange) - NAMED} more" if len(strange) > NAMED else ""
         raise UserError(
-            f"{name!r} holds weights that its model has no place for: {', '.join(map(repr, strange[:NAMED]))}{others}; "
+            f"{name!r} holds weights that its model does not use: {', '.join(map(repr, strange[:NAMED]))}{others}; "
             "leaving them out would give wrong numbers"
         )
 

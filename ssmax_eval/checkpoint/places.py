@@ -28,7 +28,7 @@ def local_folder(name: str) -> Path | None:
     path = _path(name)
     if os.path.isdir(path):
         if not (path / "config.json").exists():
-            raise UserError(f"{name!r} is no checkpoint: it holds no config.json")
+            raise UserError(f"the folder {name!r} holds no config.json; give the folder of a checkpoint")
         for file in path.iterdir():
             if file.exists():
                 refuse_special(file, "the checkpoint's")
@@ -47,7 +47,7 @@ def _path(name: str) -> Path:
         name.encode()
         return expanded(name)
     except (RuntimeError, ValueError) as error:  # no such user, or half a character
-        raise UserError(f"{shown(name)} is no name of a checkpoint: {error}") from None
+        raise UserError(f"{shown(name)} cannot be the name of a checkpoint: {error}") from None
 
 
 def folder_from_hub(name: str, revision: str | None, *, code: bool, pickle: bool) -> Path:
@@ -66,7 +66,7 @@ def folder_from_hub(name: str, revision: str | None, *, code: bool, pickle: bool
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UserError(
-            f"{shown(name)} is no local folder, and the hub does not give it: {first_line(error)[:300]}"
+            f"there is no local folder {shown(name)}, and the hub does not give it: {first_line(error)[:300]}"
         ) from None
 
 

@@ -51,5 +51,8 @@ def _count(text: Any, name: str) -> int:
     """A whole number of the config, 0 where it is not there. UserError for anything else."""
     value = getattr(text, name, None) or 0
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise UserError(f"{name} in the config of this {text.model_type!r} checkpoint is no count: {shown(value)}")
+        raise UserError(
+            f"{name} in the config of this {text.model_type!r} checkpoint must be a whole number from 0; "
+            f"got {shown(value)}"
+        )
     return value

@@ -58,7 +58,10 @@ def _shards(index: Path) -> list[Path]:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         missing = [shard for shard in shards if not (index.parent / shard).exists()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{str(index)!r} is no index of shards: {error}") from None
+        raise UserError(
+            f'{str(index)!r} must hold a "weight_map" that names the file of each weight; '
+            f"reading it gives {type(error).__name__}: {error}"
+        ) from None
     if missing:
         raise UserError(f"{str(index.parent)!r} lacks {len(missing)} of its {len(shards)} shards: {', '.join(missing)}")
     return [index.parent / shard for shard in shards]

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from ssmax_eval.cli.task_fields import TaskField
 
 
+NOT_ONE = {"auto": "the attention that the checkpoint was trained with", "none": "the model as it is, not rewritten"}
+"""Values of --attention that are no attention of their own."""
+
+
 @click.command("list")
 @click.option("--verbose", is_flag=True, help="Show every field of every task too, with its default.")
 @json_option
@@ -63,7 +67,7 @@ def _there() -> There:
     tasks = {name: from_yaml(path, "task file") for name, path in shipped("tasks", "tasks").items()}
     return There(
         {name: {"package": package, "install": install} for name, (package, install) in PACKAGED.items()},
-        {name: {"about": ATTENTIONS.about(name)} for name in ATTENTIONS},
+        {name: {"about": about} for name, about in ({n: ATTENTIONS.about(n) for n in ATTENTIONS} | NOT_ONE).items()},
         {
             name: {"kind": (kind := content.pop("task")), "about": TASKS.about(kind), "settings": content}
             for name, content in tasks.items()

@@ -6,26 +6,48 @@ from typing import Any
 import click
 
 from ssmax_eval.cli import options
+from ssmax_eval.cli.machine import json_option, print_json
+from ssmax_eval.measurement import Measurement
 
 
 @click.command()
 @partial(options.cell_options, required=False)
-def show(run: str, cell: str | None, **where: Any) -> None:
+@json_option
+def show(run: str, cell: str | None, as_json: bool, **where: Any) -> None:
     """Show one cell of RUN: for a needle the text around it, the answer and the score; for a document its losses.
 
     \b
     Examples:
       ssmax-eval show runs/NAME
       ssmax-eval show runs/NAME --cell context_length=512,depth=0.5,trial=0
+      ssmax-eval show runs/NAME --json
     """
     if cell is None:
-        from ssmax_eval.run.listing import list_cells
+        from ssmax_eval.run.listing import cells_of, list_cells
 
-        click.echo("\n".join(list_cells(run)))
+        if as_json:
+            print_json({"cells": [_values(one) for one in cells_of(run)[0]]})
+        else:
+            click.echo("\n".join(list_cells(run)))
     else:
         from ssmax_eval.run.stored import find
 
-        click.echo(find(run, cell, **where).show())
+        found = find(run, cell, **where)
+        if as_json:
+            rows = {name: list(column) for name, column in found.measurement.rows.items()}
+            print_json({**_values(found.measurement), "rows": rows, "text": found.show()})
+        else:
+            click.echo(found.show())
+
+
+def _values(measurement: Measurement) -> dict[str, Any]:
+    """A cell without its table."""
+    return {
+        "cell": measurement.cell.coordinates(),
+        "error": measurement.error,
+        "seconds": measurement.seconds,
+        "values": measurement.values,
+    }
 
 
 @click.command()

@@ -86,7 +86,7 @@ class Backend:
         batch, rows = query.shape[0], query.shape[2]
         if self.flash:
             if mask is None and seam.packs_sequences(others.get("position_ids"), batch):
-                raise UserError(f"{self.name} packs several sequences into one row, which is not supported")
+                raise UserError(f"{self.name} packs several sequences into one row; this is not supported")
             return _flash_visible(mask, rows, keys, others.get("sliding_window"))
         if mask is None:
             return _flash_visible(None, rows, keys, None)

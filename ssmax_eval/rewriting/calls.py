@@ -77,8 +77,8 @@ def refuse_unhonoured(module: nn.Module, dropout: float, others: dict[str, Any])
     for argument, value in others.items():
         if argument not in HARMLESS and value is not None and value is not False:
             raise UserError(
-                f"{name} calls its attention with {argument!r}, which is not honoured yet; "
-                "the numbers would be wrong, so this architecture is refused"
+                f"{name} calls its attention with {argument!r}, which ssmax-eval does not support; "
+                "ignoring it would give wrong numbers"
             )
 
 
@@ -86,7 +86,7 @@ def layer_of(module: nn.Module) -> int:
     """Return the layer that an attention module belongs to. UserError when several layers share it."""
     layer = seam.layer_index(module)
     if layer is None or layer < 0:
-        raise UserError(f"{type(module).__name__} does not know its layer: several share it, which is not supported")
+        raise UserError(f"several layers share one {type(module).__name__}; this is not supported")
     return layer
 
 

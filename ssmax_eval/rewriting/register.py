@@ -69,7 +69,7 @@ class _Registered:
 def _fresh(name: str) -> Attention:
     """An attention without any parameter given."""
     if name not in ATTENTIONS:
-        raise UserError(f"the config of this model names no attention of its own, which {name!r} stands for")
+        raise UserError(f"{name!r} stands for the attention that the config names; the config of this model names none")
     return ATTENTIONS[name]()
 
 

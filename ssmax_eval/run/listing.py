@@ -92,17 +92,20 @@ def _asked(record: Mapping[str, Any]) -> set[Cell] | None:
     return asked or None
 
 
-def list_cells(run: str) -> list[str]:
-    """Return a line for each cell of one run: the cell as `--cell` takes it, and its first number or why it failed.
-
-    UserError where `run` holds several runs, or none.
-    """
+def cells_of(run: str) -> tuple[list[Measurement], str]:
+    """Return the cells of one run, and its headline's name. UserError where `run` holds several runs, or none."""
     folders = run_folders([run])
     if len(folders) > 1:
         raise UserError(f"{run!r} holds several runs; give one of them: {', '.join(folder.name for folder in folders)}")
     (folder,) = folders
     headline = next((one["name"] for one in read_runs(folder)[folder.name]["quantities"]), "")
-    found = [(written(one.cell), _outcome(one, headline)) for one in Store(folder.parent).cells(folder.name).values()]
+    return list(Store(folder.parent).cells(folder.name).values()), headline
+
+
+def list_cells(run: str) -> list[str]:
+    """Return a line for each cell of one run: the cell as `--cell` takes it, and its first number or why it failed."""
+    cells, headline = cells_of(run)
+    found = [(written(one.cell), _outcome(one, headline)) for one in cells]
     width = max((len(cell) for cell, _ in found), default=0)
     return [f"{cell:<{width}}  {outcome}" for cell, outcome in found]
 

@@ -13,6 +13,8 @@ from ssmax_eval.store import RUN_FILE, Store, read_runs, run_folders
 from ssmax_eval.tasks import TASKS, Task
 from ssmax_eval.user_code import load_class
 
+DIFFERS = "the stored digest is not that of the prompt that this version of ssmax-eval and of the tokenizer makes"
+
 
 @dataclass(frozen=True)
 class StoredCell:
@@ -25,16 +27,29 @@ class StoredCell:
     def prompt(self) -> str:
         """Return the exact text that the model was given, up to where its answer begins.
 
-        UserError for a task without prompts.
+        UserError for a task without prompts, and where this version would make another prompt.
         """
+        if self._prompt_differs:
+            raise UserError(f"cannot make the prompt of {written(self.measurement.cell)} again: {DIFFERS}")
         return self.task.prompt(self.measurement.cell, self.tokenizer)
 
     def show(self) -> str:
-        """Return what was asked, what came, and how it was scored."""
+        """Return what was asked, what came, and how it was scored; its values where that prompt cannot be made."""
         found = self.measurement
         head = f"{self.task.name}  {written(found.cell)}"
-        shown = self.task.show(found, self.tokenizer) if found.error is None else f"failed: {found.error}"
+        if found.error is not None:
+            shown = f"failed: {found.error}"
+        elif self._prompt_differs:
+            shown = f"the prompt cannot be shown: {DIFFERS}\n{Task.show(self.task, found, self.tokenizer)}"
+        else:
+            shown = self.task.show(found, self.tokenizer)
         return harmless(f"{head}\n{shown}")
+
+    @property
+    def _prompt_differs(self) -> bool:
+        """Whether the prompt that would be made today has another digest than the one that was measured."""
+        stored = self.measurement.values.get("prompt_digest")
+        return bool(stored) and (self.task.prompt_digest(self.measurement.cell, self.tokenizer) or stored) != stored
 
 
 def find(
@@ -62,7 +77,7 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A part of a run's identity. UserError where it is not there."""
     part = record["identity"].get(name)
     if not isinstance(part, dict):
-        raise UserError(f"{RUN_FILE} of this run does not say which {name} was measured; it cannot be looked into")
+        raise UserError(f"cannot look into this run: its {RUN_FILE} does not say which {name} was measured")
     return part
 
 

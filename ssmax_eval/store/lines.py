@@ -61,7 +61,7 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
     path, entries = folder / SESSIONS_FILE, []
     for number, line in enumerate(whole_lines(path), start=1):
         try:
-            entries.append(session_with_kind(_mapping(line)))
+            entries.append(session_with_kind(_mapping(unsealed(line))))
         except ValueError as error:
             log.warning("%s, line %d is damaged and left out: %s", path, number, error)
     return entries

@@ -31,7 +31,7 @@ class Writer:
 
     def record(self, entry: Mapping[str, Any]) -> None:
         """Write down what happened in this session and does not change its numbers; `kind` says what it is."""
-        append_line(self.folder / SESSIONS_FILE, json.dumps(session_with_kind(entry)))
+        append_line(self.folder / SESSIONS_FILE, sealed(json.dumps(session_with_kind(entry))))
 
 
 class Store:

@@ -180,18 +180,19 @@ class AnswerTask(Task):
         """Return the text before the answer."""
         return self.asking(self.frame(tokenizer))(cell).text
 
+    def prompt_digest(self, cell: Cell, tokenizer: Any) -> str:
+        return self.asking(self.frame(tokenizer))(cell).digest
+
     def show(self, measurement: Measurement, tokenizer: Any) -> str:
         """Return the end of the prompt, what was expected, the answer and how it was scored."""
         values = dict(measurement.values)
-        prompt = self.asking(self.frame(tokenizer))(measurement.cell)
-        same = prompt.digest == values.get("prompt_digest")
+        prompt = self.prompt(measurement.cell, tokenizer)
         expected, answer = values.pop("expected", ""), values.pop("answer", "")
         lines = [
-            f"asked     ... {' '.join(prompt.text[-ASKED:].split())}" if same else
-            "asked     (this version makes another prompt of this cell, so it is not shown)",
+            f"asked     ... {' '.join(prompt[-ASKED:].split())}",
             f"expected  {expected}",
             f"answer    {' '.join(str(answer).split())}",
-        ]  # fmt: skip
+        ]
         return "\n".join(lines + [f"{name:<16} {value}" for name, value in values.items()])
 
     def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:

@@ -99,6 +99,10 @@ class Task(ABC):
         """
         raise UserError(f"a cell of task {self.kind!r} has no prompt; try `ssmax-eval show`")
 
+    def prompt_digest(self, cell: Cell, tokenizer: Any) -> str:
+        """Return the `prompt_digest` that a cell would be stored with today; empty for a task that stores none."""
+        return ""
+
     def show(self, measurement: Measurement, tokenizer: Any) -> str:
         """Return what a reader should see of a finished cell: here its values, and the first rows of its table."""
         lines = [f"{name:<16} {value}" for name, value in measurement.values.items()]

@@ -127,6 +127,9 @@ class NeedleTask(Task):
         prompt = self.haystack(tokenizer)[0].prompt(cell)
         return prompt.text[: prompt.answer_at]
 
+    def prompt_digest(self, cell: Cell, tokenizer: Any) -> str:
+        return self.haystack(tokenizer)[0].prompt(cell).digest
+
     def show(self, measurement: Measurement, tokenizer: Any) -> str:
         """Return the text around the needle, the question, the answer and how it was scored."""
         prompt = self.haystack(tokenizer)[0].prompt(measurement.cell)

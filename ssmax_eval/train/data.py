@@ -38,7 +38,7 @@ def training_texts(recipe: Recipe) -> list[Text]:
     names = set(files.values()) if files else {text.name for text in read_texts()}
     out = set(recipe.held_out)
     if strange := sorted(out - names):
-        raise UserError(f"held_out names {strange[0]!r}, which is not among the texts: {', '.join(sorted(names)[:20])}")
+        raise UserError(f"held_out must name texts; got {strange[0]!r}; the texts: {', '.join(sorted(names)[:20])}")
     if names <= out:
         raise UserError(f"every text is held out: {', '.join(sorted(names))}")
     if files:

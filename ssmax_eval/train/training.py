@@ -189,7 +189,7 @@ def _refuse_other(folder: Path, record: dict[str, Any], wanted: dict[str, Any]) 
     }
     for name, difference in what.items():
         if name in wanted and record.get(name) != wanted[name]:
-            raise UserError(f"{str(folder)!r} holds another training, which {difference}")
+            raise UserError(f"{str(folder)!r} holds another training: it {difference}")
 
 
 def _save_record(folder: Path, record: dict[str, Any]) -> None:

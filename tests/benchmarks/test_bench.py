@@ -96,7 +96,7 @@ def test_a_damaged_bench_is_said(tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bench.json").write_text("{")
     result = call(tiny_folder, *SMALL, "--only", "attention", "-o", tmp_path)
     assert result.exit_code == 2
-    assert "no bench that can be read" in result.stderr
+    assert "cannot be read as a bench" in result.stderr
 
 
 def test_there_must_be_something_to_draw_again(tmp_path: Path) -> None:

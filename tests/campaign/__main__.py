@@ -15,11 +15,13 @@ from transformers.utils import logging as transformers_logging
 
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.run import evaluate, forecast, stored  # noqa: F401  (imported once, before the forks)
+from ssmax_eval.run.stored import written
 from ssmax_eval.store import Store, run_folders
 from tests.campaign.child import Ended, command
 from tests.conftest import make_tokenizer, tiny_config
 
-TASKS = ("--task", "niah,loss", "--lengths", "200,300,600", "--trials", "3", "--documents", "6", "--batch-size", "1")
+TASKS = ("--attention", "softmax", "--attention", "ssmax:s=0.2", "--task", "niah,loss", "--lengths", "200,300",
+         "--trials", "3", "--documents", "6", "--batch-size", "1")  # fmt: skip
 FILES = ("cells.jsonl", "run.json", "sessions.jsonl")
 
 
@@ -58,7 +60,7 @@ class Campaign:
         """Note a traceback, a hang, or an odd exit."""
         self.counts[f"exit {ended.code}"] += 1
         if not ended.clean:
-            self.wrong.append(f"{what}: exit {ended.code}: {ended.said[-400:]}")
+            self.wrong.append(f"{what}: exit {ended.code}: {ended.said[-1500:]}")
 
     def compare(self, store: Path, what: str) -> None:
         """Note cells that are lost, wrong, or there twice."""
@@ -104,8 +106,10 @@ class Campaign:
         path.unlink() if how == "remove" else path.write_bytes(content)
         what = f"{path.name}: {how} at {at}"
         self.counts[f"damage to {path.name}"] += 1
-        show = ["show", str(folder), "--cell", "context_length=300,trial=1"]
-        for arguments in (["compare", str(store)], show):
+        cell = self.draw.choice([cell for name, cell in self.reference if name == folder.name])
+        show = ["show", str(folder), "--cell", written(cell)]
+        report = ["report", str(store), "-o", str(self.root / "report")]
+        for arguments in (["compare", str(store), "--baseline", "softmax"], show, report):
             self.check(command(arguments, self.root / "log"), f"{arguments[0]} after {what}")
         ended = self.run(store)
         self.check(ended, f"run after {what}")
@@ -130,13 +134,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--attack", choices=("kills", "damage", "full_disk"), help="only this one")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         campaign = Campaign(Path(root), given.seed)
         end = time.monotonic() + 60 * given.minutes
         while time.monotonic() < end:
-            for attack in (campaign.kills, campaign.damage, campaign.full_disk):
-                attack()
+            for attack in [given.attack] if given.attack else ["kills", "damage", "full_disk"]:
+                getattr(campaign, attack)()
         for name, count in sorted(campaign.counts.items()):
             print(f"{name:<32} {count:>8}")
         print(f"{'wrong':<32} {len(campaign.wrong):>8}")

@@ -1,5 +1,6 @@
 """A command in a process of its own, forked from this one, so that it starts at once."""
 
+import faulthandler
 import os
 import resource
 import signal
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ssmax_eval.cli.main import main
+
+HANGS = 90
+"""Seconds of the processor after which a command counts as one that hangs; they do not pass on a busy machine."""
+WAITS = 900
+"""Seconds of the clock after which it does."""
 
 
 class Ended(NamedTuple):
@@ -35,18 +41,17 @@ def command(
     pid = os.fork()
     if pid == 0:
         _become(arguments, log, largest_file)
-    started = time.monotonic()
+    started, killed = time.monotonic(), False
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return Ended(os.waitstatus_to_exitcode(status), log.read_text(errors="replace"))
+            code, said = os.waitstatus_to_exitcode(status), log.read_text(errors="replace")
+            return Ended(124, f"it hangs\n{said}") if code == -signal.SIGKILL and not killed else Ended(code, said)
         if kill_after is not None and time.monotonic() - started > kill_after:
             os.kill(pid, signal.SIGKILL)
-            kill_after = None
-        if time.monotonic() - started > 300:
+            kill_after, killed = None, True
+        if time.monotonic() - started > WAITS + 5:
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return Ended(124, "it hangs")
         time.sleep(0.002)
 
 
@@ -57,6 +62,9 @@ def _become(arguments: list[str], log: Path, largest_file: int | None) -> None:
         os.dup2(file, 1)
         os.dup2(file, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        faulthandler.dump_traceback_later(WAITS)  # where it waits
+        faulthandler.register(signal.SIGXCPU)  # where it goes on forever
+        resource.setrlimit(resource.RLIMIT_CPU, (HANGS, HANGS + 5))
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
         main(arguments, standalone_mode=True)

@@ -95,7 +95,7 @@ def pickled(folder: Path) -> None:
 CASES: dict[Break, str] = {
     truncated: "is not a whole safetensors file",
     no_shard: "lacks 1 of its 2 shards: model-00002-of-00002.safetensors",
-    broken_index: "is no index of shards",
+    broken_index: 'must hold a "weight_map" that names the file of each weight; reading it gives',
     wrong_shape: "wrong shape, among them 'model.norm.weight'",
     missing_weight: "lacks 1 of its weights, among them 'model.layers.1.self_attn.k_proj.weight'",
     nan: "NaN or infinite logits",

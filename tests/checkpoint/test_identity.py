@@ -11,6 +11,7 @@ import pytest
 
 from ssmax_eval.checkpoint import Checkpoint, fingerprint
 from ssmax_eval.checkpoint.fingerprint import file_digest, folder_digest
+from ssmax_eval.errors import UserError
 
 CODE = """
 from transformers import LlamaForCausalLM
@@ -92,6 +93,21 @@ def test_code_that_runs_is_in_the_identity(folder: Path, caplog: pytest.LogCaptu
     (folder / "parts").mkdir()
     (folder / "parts/helper.py").write_text("FACTOR = 2")
     assert Checkpoint(str(folder), trust_remote_code=True).identity()["code"] != code
+
+
+@pytest.mark.parametrize(
+    ("file", "auto_map"),
+    [
+        ("config.json", {"AutoConfig": "louder.Config", "AutoModelForCausalLM": "org/code--louder.Louder"}),
+        ("tokenizer_config.json", {"AutoTokenizer": [None, "org/code--louder.Tokenizer"]}),
+    ],
+)
+def test_code_that_lies_in_another_repository_is_refused(folder: Path, file: str, auto_map: dict[str, object]) -> None:
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(content | {"auto_map": auto_map}))
+    Checkpoint(str(folder)).identity()  # without --trust-remote-code it does not run
+    with pytest.raises(UserError, match=f"{file} of .* names code in another repository \\('org/code'\\)"):
+        Checkpoint(str(folder), trust_remote_code=True).identity()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_a_folder_or_the_hub(tiny_folder: Path) -> None:
     [
         ("./absent", f"no checkpoint at './absent'.*or one of: {', '.join(PACKAGED)}"),
         ("absent.gguf", "no such file: 'absent.gguf'"),
-        ("org/absent", "^'org/absent' is no local folder, and the hub does not give it: "),
+        ("org/absent", "^there is no local folder 'org/absent', and the hub does not give it: "),
     ],
 )
 def test_a_name_that_leads_nowhere(name: str, message: str) -> None:

@@ -75,7 +75,7 @@ HARMLESS: dict[str, tuple[Weights, dict[str, object]]] = {
 def test_weights_without_a_place_are_named(folder: Path, case: str) -> None:
     weights, changes = UNUSED[case]
     add(folder, weights, **changes)
-    with pytest.raises(UserError, match=f"has no place for: '{next(iter(weights))}'; leaving them out would"):
+    with pytest.raises(UserError, match=f"does not use: '{next(iter(weights))}'; leaving them out would"):
         Checkpoint(str(folder)).load()
 
 

@@ -1,6 +1,7 @@
 """The commands as a user types them, on the tiny checkpoint."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -119,7 +120,7 @@ def test_mistakes_about_the_checkpoint(tiny_folder: Path, tmp_path: Path) -> Non
 
     refused(tmp_path / "absent", "no checkpoint at")
     refused("absent.gguf", "no such file")
-    refused("org/absent", "no local folder, and the hub does not give it")
+    refused("org/absent", "no local folder 'org/absent', and the hub does not give it")
     refused(tmp_path, "holds no config.json")
     cut = tmp_path / "cut"
     shutil.copytree(tiny_folder, cut)
@@ -169,6 +170,15 @@ def test_a_stored_cell_can_be_looked_into(tiny_folder: Path, tmp_path: Path) -> 
         assert refused.exit_code == 2
         assert message in refused.stderr
     assert "has no prompt" in call("reconstruct", loss, "--cell", "context_length=200,document=1").stderr
+    path = needle / "cells.jsonl"  # as if another version had made other prompts
+    plain = re.sub(rb',"crc":"\w+"}\n', b"}\n", path.read_bytes())
+    path.write_bytes(re.sub(rb'"prompt_digest":"\w+"', b'"prompt_digest":"0123456789abcdef"', plain))
+    refused = call("reconstruct", needle, "--cell", cell)
+    assert refused.exit_code == 2
+    assert f"cannot make the prompt of {cell} again: the stored digest is not" in refused.stderr
+    shown = call("show", needle, "--cell", cell).stdout
+    assert "the prompt cannot be shown" in shown
+    assert str(row.expected) in shown
     text.write_text("Something else. " * 900)
     assert "not the one that was measured" in call("show", needle, "--cell", cell).stderr
 

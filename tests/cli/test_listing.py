@@ -1,5 +1,6 @@
 """What there is, by name: the list, its fields, and the page made of them."""
 
+import re
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -41,7 +42,8 @@ def test_the_list_with_every_field() -> None:
 def test_the_list_as_json() -> None:
     there = answer("list")
     assert set(there) == {"checkpoints", "attentions", "tasks", "fields", "recipes"}
-    assert list(there["attentions"]) == list(ATTENTIONS)
+    assert list(there["attentions"]) == [*ATTENTIONS, "auto", "none"]
+    assert "none   the model as it is, not rewritten" in re.sub(" {4,}", "   ", call("list").stdout)
     assert there["tasks"]["niah_demo"]["kind"] == "niah"
     assert there["tasks"]["niah_demo"]["settings"]["digits"] == 5
     (trials,) = (field for field in there["fields"]["niah"] if field["name"] == "trials")

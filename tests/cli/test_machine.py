@@ -142,6 +142,19 @@ def test_show_without_a_cell_lists_them(runs: Path) -> None:
     assert "Missing option '--cell'" in call("reconstruct", first).stderr
 
 
+def test_show_as_json(runs: Path) -> None:
+    (first,) = runs.glob("*_softmax_*")
+    cells = answer("show", first)["cells"]
+    assert [(one["cell"]["context_length"], one["cell"]["document"], one["error"]) for one in cells] == [
+        (16, 0, "out of memory"), (16, 1, None), (32, 0, None), (32, 1, None),
+    ]  # fmt: skip
+    where = "context_length=16,document=1"
+    one = answer("show", first, "--cell", where)
+    assert {name: one[name] for name in cells[1]} == cells[1]
+    assert one["rows"]["nll"] == read_results(first).query("context_length == 16 and document == 1").nll.tolist()
+    assert one["text"] == call("show", first, "--cell", where).stdout.removesuffix("\n")
+
+
 def test_every_option_of_run_can_be_given_from_python() -> None:
     """What remains is of the command line alone: how its result is printed, and where its options come from."""
     python = {*inspect.signature(evaluate).parameters, *inspect.signature(prepare).parameters}

@@ -1,6 +1,9 @@
 """`--attention none`: any causal language model runs as it is, and the numbers are those of plain transformers."""
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -109,8 +112,25 @@ def test_what_is_no_causal_language_model_is_refused_in_one_step(tmp_path: Path)
         tmp_path / "t5"
     )
     for attention in ("none", "ssmax"):
-        with pytest.raises(UserError, match="'t5' checkpoint, which is no causal language model"):
+        with pytest.raises(UserError, match="must be a causal language model; got a checkpoint of type 't5'"):
             ssmax_eval.load(str(tmp_path / "t5"), attention)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # by what transformers imports for BitNet
+def test_a_quantised_checkpoint_runs_as_it_is(tiny_folder: Path, tmp_path: Path) -> None:
+    """BitNet needs no further package: its weights have three values, and its activations eight bits."""
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "bitnet"))
+    config = json.loads((folder / "config.json").read_text())
+    bitnet = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"}
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": bitnet}))
+    stance: Any = torch.compiler.set_stance
+    with stance("force_eager"), torch.no_grad():  # transformers compiles its kernels otherwise, for a minute
+        logits = plain(folder)(IDS).logits
+        wanted = torch.nn.functional.cross_entropy(logits[:, :-1].mT, IDS[:, 1:], reduction="none")
+        for attention in ("none", "softmax"):
+            found = ssmax_eval.load(str(folder), attention).token_losses(IDS)
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert (ssmax_eval.load(str(tiny_folder), "none").token_losses(IDS) - wanted).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("kind", ["mamba", "bloom", "rwkv"])

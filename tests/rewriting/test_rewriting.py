@@ -159,7 +159,10 @@ def test_an_unknown_argument_of_the_call_is_refused(tiny_hf: LlamaForCausalLM, m
         return own(self, *args, novelty=0.5, **kwargs)
 
     monkeypatch.setattr(modeling_llama.LlamaAttention, "forward", with_more)
-    with pytest.raises(UserError, match="'novelty', which is not honoured"), ssmax_eval.rewritten(tiny_hf, "ssmax"):
+    with (
+        pytest.raises(UserError, match="'novelty', which ssmax-eval does not support"),
+        ssmax_eval.rewritten(tiny_hf, "ssmax"),
+    ):
         pass
 
 

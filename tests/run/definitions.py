@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ssmax_eval import corpus
@@ -17,7 +18,7 @@ from ssmax_eval.attention import ATTENTIONS
 from ssmax_eval.tasks import TASKS, chat, prompts
 
 RECORD = Path(__file__).with_name("definitions.json")
-SHARED = {"task": (prompts, chat, corpus), "attention": ()}
+SHARED: dict[str, tuple[ModuleType, ...]] = {"task": (prompts, chat, corpus), "attention": ()}
 """Modules that decide numbers of every definition of a kind, besides the files of its class and its bases."""
 
 
@@ -26,7 +27,7 @@ def definitions() -> dict[str, dict[str, Any]]:
     found = {}
     for kind, catalogue in (("attention", ATTENTIONS), ("task", TASKS)):
         for name, cls in catalogue.items():
-            bases = [c for c in cls.__mro__ if c.__module__.startswith("ssmax_eval.")]
+            bases: list[type | ModuleType] = [c for c in cls.__mro__ if c.__module__.startswith("ssmax_eval.")]
             files = {Path(inspect.getfile(one)) for one in [*bases, *SHARED[kind]]}
             digest = hashlib.sha256("".join(sorted(file.read_text(encoding="utf-8") for file in files)).encode())
             found[f"{kind} {name}"] = {"version": cls.version, "source": digest.hexdigest()[:16]}

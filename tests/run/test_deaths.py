@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ssmax_eval.attention import parse
 from ssmax_eval.checkpoint import Checkpoint
@@ -39,6 +40,7 @@ TASK = Deadly(lengths=(32, 64, 96), documents=2)
 
 def command(folder: str, root: str, retry: bool = False) -> None:
     """Do what one command does, in a process of its own."""
+    torch.set_num_threads(1)  # a fork has none of the other threads of its parent
     checkpoint = Checkpoint(folder)
     run = Run(checkpoint, parse("softmax").resolve(checkpoint.shape), TASK)
     store = Store(root)
@@ -52,7 +54,7 @@ def test_what_killed_its_process_twice_is_stored_as_failed(tiny_folder: Path, tm
     checkpoint = Checkpoint(str(tiny_folder))
     name = Run(checkpoint, parse("softmax").resolve(checkpoint.shape), TASK).name
     exits, counts = [], []
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # a new interpreter would import torch for seconds
     for _ in range(3):
         process = context.Process(target=command, args=(str(tiny_folder), str(tmp_path)))
         process.start()

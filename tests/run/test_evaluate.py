@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -20,7 +21,13 @@ from tests.run.own import write_task
 
 
 def test_it_is_what_the_command_line_does(tiny_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    options = {"lengths": [200, 256], "depths": [0, 1], "trials": 1, "documents": 2, "settings": {"digits": 5}}
+    options: dict[str, Any] = {
+        "lengths": [200, 256],
+        "depths": [0, 1],
+        "trials": 1,
+        "documents": 2,
+        "settings": {"digits": 5},
+    }
     attentions, tasks = ["softmax", "lssar:p=3"], ["niah", "loss"]
     capfd.readouterr()
     frame = ssmax_eval.evaluate(str(tiny_folder), attentions, tasks, tmp_path / "runs", **options)
@@ -66,7 +73,7 @@ def test_mistakes_are_user_errors(tiny_folder: Path, tmp_path: Path) -> None:
         ({"settings": {"depht": 1}}, "did you mean 'depths'"),
     ):
         with pytest.raises(UserError, match=message):
-            ssmax_eval.evaluate(str(tiny_folder), "softmax", "niah", tmp_path / "runs", **options)  # type: ignore[arg-type]
+            ssmax_eval.evaluate(str(tiny_folder), "softmax", "niah", tmp_path / "runs", **options)
     with pytest.raises(UserError, match="'dtype' is given with the Checkpoint itself"):
         ssmax_eval.evaluate(Checkpoint(str(tiny_folder)), dtype="float32", output=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -99,6 +99,22 @@ def test_a_damaged_line_of_the_sessions_is_left_out_and_named(tmp_path: Path, ca
     assert "sessions.jsonl, line 2 is damaged" in caplog.text
 
 
+def test_a_flipped_bit_never_changes_a_session(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    filled(tmp_path)
+    path = tmp_path / "run" / SESSIONS_FILE
+    whole, draw = path.read_bytes(), random.Random(1)
+    for _ in range(200):
+        caplog.clear()
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(damaged) - 1)] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        for session in read_runs(tmp_path)["run"]["sessions"]:  # the name of the checksum was damaged, and no more
+            assert session.items() >= {"kind": "session", "command": "test"}.items()
+            break
+        else:
+            assert "is damaged and left out" in caplog.text
+
+
 @pytest.mark.parametrize(
     "change",
     [

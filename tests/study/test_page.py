@@ -28,13 +28,16 @@ FAMILIES = {
     "lssar": range(5),
     "ssmax-bias": (1,),
     "novel": (0,),
-    "per-n-512": range(5),
 }
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return examples.everything(tmp_path_factory.mktemp("families"), FAMILIES)
+    store, checkpoints = examples.everything(tmp_path_factory.mktemp("families"), FAMILIES)
+    for seed in range(5):
+        examples.checkpoint(checkpoints, "per-n-512", seed)
+        examples.runs(store, "per-n-512", seed, "base x50", length=300)
+    return store, checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +111,13 @@ def test_factors_made_up_from_log_n_are_found_to_follow_it(evidence: Evidence) -
 
 def test_what_does_not_hold_is_looked_into_on_the_families_trained_in_another_way(tmp_path: Path) -> None:
     """On text alone, the made-up SSMax trains better; the other studies are not there."""
-    families = dict.fromkeys(("softmax", "ssmax", "softmax-text", "ssmax-text"), range(5))
-    store, checkpoints = examples.everything(tmp_path, families)
+    store, checkpoints = tmp_path / "runs", tmp_path / "checkpoints"
+    for seed in range(5):
+        for family in ("softmax", "ssmax", "softmax-text", "ssmax-text"):
+            examples.checkpoint(checkpoints, family, seed)
+        for family in ("softmax", "ssmax"):
+            for rope in ("base x50", "")[: 1 + (seed == 0)]:
+                examples.runs(store, family, seed, rope, length=300)
     for folder in checkpoints.glob("ssmax-seed*"):  # SSMax as bad as softmax with a nat more
         rows = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
         worse = [json.dumps({**row, "loss_text": row["loss_text"] + 1.0}) + "\n" for row in rows]

@@ -117,13 +117,14 @@ def test_a_prompt_depends_on_its_cell_alone(model: Model) -> None:
     assert whole.prompt(cell, model.tokenizer) != whole.prompt(Cell(128, trial=1), model.tokenizer)
 
 
-def test_show_says_what_was_asked_and_when_it_is_no_longer_made(model: Model) -> None:
+def test_show_says_what_was_asked_and_its_digest_is_stored(model: Model) -> None:
     task = lines()
     found = measured(task, model)[0]
     shown = task.show(found, model.tokenizer)
     assert "Which number?" in shown
     assert str(found.values["expected"]) in shown
-    assert "makes another prompt of this cell" in lines(seed=7).show(found, model.tokenizer)
+    assert task.prompt_digest(found.cell, model.tokenizer) == found.values["prompt_digest"]
+    assert lines(seed=7).prompt_digest(found.cell, model.tokenizer) != found.values["prompt_digest"]
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,14 @@ from tests.conftest import make_tokenizer
 
 TOKENIZER = make_tokenizer()
 DEPTHS = (0.0, 0.2, 0.5, 0.8, 1.0)
+SHORT = str(Path(__file__).parents[1] / "data" / "emma.txt")
+"""A text that is tokenized in a moment."""
 
 
 @pytest.mark.parametrize("length", [512, 777, 2048])
 @pytest.mark.parametrize("chat", [True, False])
 def test_a_column_is_one_text_of_exact_length(length: int, chat: bool) -> None:
-    task = NiahDense(lengths=(length,), depths=DEPTHS, trials=2, chat_template=chat)
+    task = NiahDense(lengths=(length,), depths=DEPTHS, trials=2, chat_template=chat, texts=(SHORT,))
     haystack, _ = task.haystack(TOKENIZER)
     for trial in range(2):
         prompts = [haystack.prompt(cell) for cell in task.cells() if cell.trial == trial]
@@ -57,10 +59,10 @@ def test_cells_are_what_a_cold_run_of_the_shown_prompt_gives(tiny_folder: Path, 
     from ssmax_eval.run.stored import find
 
     checkpoint = Checkpoint(str(tiny_folder), dtype="float64")
-    task = NiahDense(lengths=(512,), depths=DEPTHS, trials=1, digits=5)
+    task = NiahDense(lengths=(512,), depths=DEPTHS, trials=1, digits=5, texts=(SHORT,))
     with running(checkpoint, checkpoint.load(), ssmax_eval.attention.parse(attention)) as model:
         run = Run(checkpoint, model.attention, task)
-        session = {"given": {"checkpoint": str(tiny_folder), "texts": []}}
+        session = {"given": {"checkpoint": str(tiny_folder), "texts": [SHORT]}}
         measure(run, model, Store(tmp_path), task.cells(), session=session)
         for depth in DEPTHS:
             cell = f"context_length=512,depth={depth},trial=0"

@@ -18,12 +18,13 @@ from ssmax_eval.train.tokenizer import make_tokenizer
 from tests.conftest import tiny_config
 
 WORDING = Wording("", "Special magic number: {city} {number}.", "", "Special magic number: {city}")
+SHORT = str(Path(__file__).parents[1] / "data" / "emma.txt")
 CELL = Cell(200, depth=0.5, trial=0)
 
 
 def needles(kind: type = Niah, **changes: Any) -> Any:
     sentences = {"intro": "", "needle": WORDING.needle, "question": "", "answer_prefix": WORDING.answer_prefix}
-    grid = {"lengths": (200,), "depths": (0.5,), "trials": 1}
+    grid = {"lengths": (200,), "depths": (0.5,), "trials": 1, "texts": (SHORT,)}
     return kind(digits=4, chat_template=False, **sentences, **grid, **changes)
 
 

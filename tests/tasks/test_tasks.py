@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,6 +75,7 @@ def test_teacher_forcing_agrees_with_greedy_decoding(model: ssmax_eval.Model) ->
     """The model's own greedy continuation is a right answer, and the same with one token changed is a wrong one."""
     forced = Niah(lengths=(256,), depths=(0.5,), trials=4, digits=4)
     free = tasks.overridden(forced, {"scoring": "generate", "max_new_tokens": 3})
+    assert isinstance(free, Niah)
     haystack, _ = forced.haystack(model.tokenizer)
     scores = []
     for cell in forced.cells():
@@ -166,11 +168,12 @@ def test_fading_statistics_are_those_of_the_weights(model: ssmax_eval.Model) -> 
     task = KeyAttention(lengths=(256,), depths=(0.0,), trials=1)
     (found,) = task.bind(model)(task.cells())
     prompt = task.haystack(model.tokenizer)[0].prompt(task.cells()[0])
-    positions = sorted(set(found.rows["position"]))
+    rows: dict[str, Any] = dict(found.rows)
+    positions = sorted(set(rows["position"]))
     assert positions == sorted([4, 8, 16, 32, 64, 128, prompt.digit_start - 1])
     weights = model.attention_rows(prompt.ids, torch.tensor(positions), lambda a: a[0].double())
-    for i in range(0, len(found.rows["layer"]), 5):
-        row = {name: column[i] for name, column in found.rows.items()}
+    for i in range(0, len(rows["layer"]), 5):
+        row = {name: column[i] for name, column in rows.items()}
         a = weights[row["layer"]][row["head"], positions.index(row["position"])]
         a = a[a > 0]
         assert row["max_weight"] == pytest.approx(float(a.max()), rel=1e-5)
@@ -180,10 +183,12 @@ def test_fading_statistics_are_those_of_the_weights(model: ssmax_eval.Model) -> 
 
 def test_growing_a_grid_keeps_its_identity_and_nothing_else_does(tmp_path: Path) -> None:
     task = tasks.load("niah")
-    for change in ({"lengths": [64, 128]}, {"depths": [0.1]}, {"trials": 99}):
+    keeping: list[dict[str, Any]] = [{"lengths": [64, 128]}, {"depths": [0.1]}, {"trials": 99}]
+    for change in keeping:
         assert tasks.overridden(task, change).identity() == task.identity()
     (tmp_path / "a.txt").write_text("Some other text.")
-    for change in ({"seed": 1}, {"digits": 5}, {"question": "?"}, {"texts": [str(tmp_path / "a.txt")]}):
+    others: list[dict[str, Any]] = [{"seed": 1}, {"digits": 5}, {"question": "?"}, {"texts": [str(tmp_path / "a.txt")]}]
+    for change in others:
         assert tasks.overridden(task, change).identity() != task.identity()
 
 

@@ -160,7 +160,7 @@ def test_it_goes_on_and_under_another_attention(trained: Path, recipe: Recipe, m
     ("old", "new", "message"),
     [
         ("from bend import bent", "from .bend import bent", "relative import"),
-        ('("gain",)', '("gian",)', "which is no field of its class"),
+        ('("gain",)', '("gian",)', "must name fields of the class; got 'gian'; its fields: "),
         ("gain: PerHead | None = None", "gain: PerHead = 0.5", "must be None by default"),
         ("    def start(self, name, shape):\n        return 0.5\n", "", "give one, as in gain=1, or define `start`"),
     ],

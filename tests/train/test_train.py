@@ -64,6 +64,7 @@ def test_learned_s_comes_back(trained: Path, recipe: Recipe) -> None:
     attention = ssmax_eval.load(str(trained)).attention
     assert isinstance(attention, SSMax)
     recorded = json.loads((trained / "training.json").read_text())["learned"]
+    assert isinstance(attention.s, tuple)
     assert [list(heads) for heads in attention.s] == recorded["s"]
     for layer in range(recipe.layers):
         s = weights[f"model.layers.{layer}.self_attn.ssmax_s"]
