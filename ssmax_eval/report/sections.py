@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured
-from ssmax_eval.report import effective, plots, tables, views, words
+from ssmax_eval.report import axes, effective, heatmaps, plots, tables, views, words
 from ssmax_eval.report.comparison import sentences
 from ssmax_eval.report.content import Picture, Section, Table
 from ssmax_eval.report.differences import differences
@@ -96,15 +96,22 @@ def _comparison(frame: pd.DataFrame, baseline: str | None, said: list[str]) -> S
     pairs(frame, baseline)
     for found in summarised(frame):
         try:
-            table = differences(frame, baseline, found).dropna(axis="columns", how="all")
+            table = differences(frame, baseline, found).replace({"floor": {"": pd.NA}})
         except NothingMeasured:
             continue
-        numbers.append(Table(f"{found.file}-difference", _difference(found), table))
+        caption = _difference(found) + _FLOORS * bool(table["floor"].notna().any())
+        numbers.append(Table(f"{found.file}-difference", caption, table.dropna(axis="columns", how="all")))
         if "heatmap" in found.quantity.views:
             pictures.append(_difference_map(frame, baseline, found))
     if not numbers:
         return None
     return Section("Comparison", ["Differences are always series minus baseline.", *said], pictures, numbers)
+
+
+_FLOORS = (
+    " Floor: lengths at which both are near the smallest or the largest value, or cannot be told from it; all together "
+    "leaves them out."
+)
 
 
 def _difference(found: TaskQuantity) -> str:
@@ -123,6 +130,8 @@ def _difference_map(frame: pd.DataFrame, baseline: str | None, found: TaskQuanti
         "baseline. Red: lower. Grey: no trial that both have."
     )
     figure = plots.difference_heatmap(frame, baseline, found)
+    if axes.in_legend(figure, heatmaps.LITTLE):
+        caption += " Dotted: lengths at the floor or the ceiling, which tell little about a difference."
     return Picture(f"{found.file}-difference", figure, caption)
 
 
