@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from ssmax_eval.errors import UserError, shown
-from ssmax_eval.files import read_whole
+from ssmax_eval.files import expanded, read_whole
 
 BUILT_IN = "pydoc_data.topics"
 """Name of the built-in text: the language reference that Python's `help()` shows, about 113 000 tokens."""
@@ -38,7 +38,7 @@ def read_texts(paths: Sequence[str] = ()) -> list[Text]:
         return list(_topics())
     texts: list[Text] = []
     for given in paths:
-        path = Path(given).expanduser()
+        path = expanded(given)
         if not given or not os.path.exists(path):  # False also for a name that no system takes
             raise UserError(f"no such text: {shown(given)}")
         files = _files(path) if path.is_dir() else [path]

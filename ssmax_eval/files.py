@@ -11,6 +11,14 @@ from pathlib import Path
 from ssmax_eval.errors import UserError
 
 
+def expanded(given: str | Path) -> Path:
+    """Return a path with `~` as the home folder; one whose home is not known stays as it is."""
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        return Path(given)
+
+
 def cache_folder() -> Path:
     """Return the folder that converted checkpoints and compiled kernels are kept in: `$SSMAX_EVAL_CACHE`, else the
     user's cache folder.

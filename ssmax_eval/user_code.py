@@ -28,6 +28,8 @@ PREFIX = "ssmax_eval_user_"
 NAME = 200
 """Characters of the longest string that may name a file."""
 
+_folders: list[str] = []
+"""Folders of the files that were loaded; they stay at the end of `sys.path`, for imports inside functions."""
 _seen: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 """The digest of each class when it was first asked for."""
 
@@ -103,7 +105,7 @@ def _imported(file: Path) -> Iterator[Path]:
     root = file.parent
     while (root / "__init__.py").is_file() and root != root.parent:
         root = root.parent
-    paths = [Path(entry).resolve() for entry in sys.path if entry]
+    paths = [Path(entry).resolve() for entry in sys.path if entry and entry not in _folders]
     bases = dict.fromkeys([file.parent, root, *(path for path in paths if not _installed(path))])
     for node in _nodes(file):
         if isinstance(node, ast.Import):
@@ -178,15 +180,17 @@ def _load_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a cache cannot tell edits within a second
-    sys.path.insert(0, str(path.parent))
+    # Without the folders of other files, whose packages may have the same names.
+    before, sys.path[:] = list(sys.path), [str(path.parent), *(entry for entry in sys.path if entry not in _folders)]
     try:
         importlib.invalidate_caches()
         spec.loader.exec_module(module)
     finally:
         sys.dont_write_bytecode = writes
-        sys.path.remove(str(path.parent))
+        sys.path[:] = before
         if str(path.parent) not in sys.path:
-            sys.path.append(str(path.parent))  # for imports inside its functions
+            sys.path.append(str(path.parent))
+            _folders.append(str(path.parent))
     return module
 
 

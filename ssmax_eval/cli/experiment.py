@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from ssmax_eval.errors import UserError, unknown
+from ssmax_eval.files import expanded
 from ssmax_eval.settings import assignments, checked, from_yaml
 
 if TYPE_CHECKING:
@@ -146,4 +147,4 @@ def _task_place(folder: Path, text: str) -> str:
 
 
 def _beside(folder: Path, path: str) -> str:
-    return str(folder / Path(path).expanduser())
+    return str(folder / expanded(path))

@@ -2,10 +2,11 @@
 
 from ssmax_eval.attention import Attention, parse
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.model.completing import Completion, Request
 from ssmax_eval.model.convert import convert
 from ssmax_eval.model.model import Answer, Model, Question, resolve, running
 
-__all__ = ["Answer", "Model", "Question", "convert", "load", "resolve", "running"]
+__all__ = ["Answer", "Completion", "Model", "Question", "Request", "convert", "load", "resolve", "running"]
 
 
 def load(

@@ -16,6 +16,7 @@ from ssmax_eval.attention.functions import at_least_float32
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.rope import forget_lengths, refuse_length_dependence
 from ssmax_eval.errors import UserError
+from ssmax_eval.model.completing import Completion, Request
 from ssmax_eval.model.passes import Pass, Reduce, answering, body_of, pieces, resumable
 from ssmax_eval.rewriting import Rewriting, refuse_by_config, rewritten
 from ssmax_eval.rewriting.canary import verify_unrewritten
@@ -196,6 +197,13 @@ class Model:
             self.hf.generation_config = own
         text: str = self.tokenizer.decode(output[0, batch.shape[1] :], skip_special_tokens=True)
         return text
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        """Yield what the model writes after each prompt, greedily, in order."""
+        for request in requests:
+            text = self.generate(request.ids, request.max_new_tokens)
+            tokens = len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            yield Completion(text, tokens, "budget" if tokens >= request.max_new_tokens else "end")
 
     def _batch(self, ids: Any) -> Tensor:
         batch = torch.as_tensor(ids)

@@ -27,7 +27,7 @@ def forecasts(plan: Plan) -> list[Forecast]:
     """Return what each run of a plan would cost."""
     return [
         Forecast(
-            run.task.kind,
+            run.task.name,
             describe(run.attention),
             len(run.task.cells()),
             len(cells),

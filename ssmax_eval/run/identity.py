@@ -58,7 +58,7 @@ class Run:
         columns = {
             "checkpoint": self.checkpoint.label,
             "attention": describe(self.attention),
-            "task": self.task.kind,
+            "task": self.task.name,
             "train_length": self.checkpoint.shape.train_length or None,
             "dtype": self.identity["checkpoint"]["dtype"],
             "rope": self.checkpoint.rope_label,
@@ -66,7 +66,7 @@ class Run:
         return {
             "format": FORMAT,
             "columns": columns,
-            "quantities": [quantity.to_json() for quantity in self.task.quantities],
+            "quantities": [quantity.to_json() for quantity in self.task.numbers()],
             "notes": notes(self.attention),
             "identity": self.identity,
         }

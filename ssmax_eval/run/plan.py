@@ -85,17 +85,17 @@ def _refuse_too_much(task: Task) -> None:
     counts = {name: size for name, size in sizes.items() if isinstance(size, int) and size > 1}
     if (cells := math.prod(counts.values())) > MOST_CELLS:
         factors = " x ".join(f"{size:,} {name}" for name, size in counts.items())
-        raise UserError(f"task {task.kind!r} would have {cells:,} cells ({factors}); a run has at most {MOST_CELLS:,}")
+        raise UserError(f"task {task.name!r} would have {cells:,} cells ({factors}); a run has at most {MOST_CELLS:,}")
     if (longest := max(task.lengths)) > LONGEST:
-        raise UserError(f"lengths of task {task.kind!r} must be at most {LONGEST:,} tokens; given {longest:,}")
+        raise UserError(f"lengths of task {task.name!r} must be at most {LONGEST:,} tokens; given {longest:,}")
 
 
 def _shortened(task: Task, longest: int, say: Say) -> Task:
     kept = tuple(n for n in task.lengths if n <= longest)
     if not kept:
-        raise UserError(f"--max-length {longest} leaves no length of task {task.kind!r} {list(task.lengths)}")
+        raise UserError(f"--max-length {longest} leaves no length of task {task.name!r} {list(task.lengths)}")
     if left := [n for n in task.lengths if n > longest]:
-        say(f"{task.kind}: left out beyond --max-length: {', '.join(map(str, left))}")
+        say(f"{task.name}: left out beyond --max-length: {', '.join(map(str, left))}")
     return replace(task, lengths=kept)
 
 
@@ -128,7 +128,7 @@ def plan(
 def _possible(attention: Attention, chosen: Sequence[Task], say: Say) -> list[Task]:
     """Return the tasks that can be measured under an attention. UserError where none is left."""
     blind = [task for task in chosen if isinstance(attention, Unrewritten) and task.looks_into_attention]
-    kinds = ", ".join(task.kind for task in blind)
+    kinds = ", ".join(task.name for task in blind)
     why = f"{kinds} looks into attention, which a model that is not rewritten (--attention none) does not show"
     if blind and len(blind) == len(chosen):
         raise UserError(f"{why}; give an attention such as softmax, or another --task")
@@ -178,7 +178,7 @@ def _execute_one(
     plan: Plan, run: Run, model: Model, batch_size: int | None, say: Say, progress: Progress | None
 ) -> None:
     cells = plan.todo[run]
-    title = f"{run.task.kind} | {describe(run.attention)}"
+    title = f"{run.task.name} | {describe(run.attention)}"
     done = len(run.task.cells()) - len(cells)
     say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})

@@ -32,7 +32,7 @@ class StoredCell:
     def show(self) -> str:
         """Return what was asked, what came, and how it was scored."""
         found = self.measurement
-        head = f"{self.task.kind}  {written(found.cell)}"
+        head = f"{self.task.name}  {written(found.cell)}"
         shown = self.task.show(found, self.tokenizer) if found.error is None else f"failed: {found.error}"
         return harmless(f"{head}\n{shown}")
 

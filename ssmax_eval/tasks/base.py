@@ -3,11 +3,11 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ssmax_eval.corpus import Text, digest, read_texts
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
 from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.tasks.catalogue import TASKS
 from ssmax_eval.user_code import digest as code_digest
@@ -21,6 +21,8 @@ Measure = Callable[[Sequence[Cell]], Iterable[Measurement]]
 
 RESERVED = {"kind", "version", "code"}
 """What a run's identity says of a task besides its fields."""
+PRESET = re.compile(r"[\w.-]{0,60}")
+"""Names that a preset may have."""
 HEAD = 10
 """Rows of a cell's table that are shown."""
 
@@ -53,6 +55,8 @@ class Task(ABC):
     """Text files, folders or JSONL; without any, the built-in text."""
     seed: int = 0
     """Decides every random draw."""
+    preset: str = ""
+    """Name of these settings in results and figures, such as `ruler_multikey_2`; empty: the name of the task."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -62,6 +66,20 @@ class Task(ABC):
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 2:
             raise UserError(f"lengths must be 2 tokens or more; given {list(self.lengths)}")
+        if not PRESET.fullmatch(self.preset):
+            raise UserError(
+                f"preset must be a name of letters, digits, dots, hyphens and underscores; given {shown(self.preset)}"
+            )
+
+    @property
+    def name(self) -> str:
+        """What it is called in results: its preset, or else its kind."""
+        return self.preset or self.kind
+
+    def numbers(self) -> list[Quantity]:
+        """Return the quantities as a run declares them: their titles name the preset, where there is one."""
+        said = f" ({self.preset})" if self.preset else ""
+        return [replace(quantity, title=quantity.title + said) for quantity in self.quantities]
 
     @abstractmethod
     def cells(self) -> list[Cell]:
@@ -111,6 +129,8 @@ class Task(ABC):
         """Return every field outside the grid as a plain value; of the texts, a digest of their content."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata.get("grid")}
         values["texts"] = digest(self.read())
+        if not self.preset:
+            del values["preset"]  # so that runs keep the identity that they had before there were presets
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def identity(self) -> dict[str, Any]:

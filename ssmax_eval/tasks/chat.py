@@ -18,6 +18,8 @@ FIXED = (
 )
 """Put before a template, takes the place of the function that gives today's date. (A template gets no function from
 outside: transformers hands it plain values only.)"""
+THINKING = "enable_thinking"
+"""The switch of the templates that have one."""
 FORMATS = 30
 """Ways of writing a date that a template may ask for."""
 TEMPLATE_SECONDS = 10.0
@@ -32,13 +34,26 @@ class Rendered(NamedTuple):
     """Whether the template asked for today's date."""
 
 
-def render(tokenizer: Any, body: str) -> Rendered:
+def chats(tokenizer: Any, wanted: bool = True) -> bool:
+    """Return whether prompts go through the chat template: there is one, and it is wanted."""
+    return wanted and bool(getattr(tokenizer, "chat_template", None))
+
+
+def dated(tokenizer: Any, chat: bool) -> dict[str, str]:
+    """Return the date that the chat template is told, where it asks for one: a part of what identifies a run."""
+    return {"date": str(DATE)} if chat and render(tokenizer, "").dated else {}
+
+
+def render(tokenizer: Any, body: str, *, thinking: bool | None = None) -> Rendered:
     """Return a user's message in the tokenizer's chat template, up to where the answer begins; today is DATE.
 
-    UserError where the template fails, or does not come to an end.
+    `thinking` switches a model's thinking on or off, where its template has a switch; None leaves it. UserError where
+    the template fails, or does not come to an end.
     """
     message = [{"role": "user", "content": body}]
     options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}
+    if thinking is not None and THINKING in str(tokenizer.chat_template):
+        options[THINKING] = thinking
     dates: dict[str, str] = {}
     if "strftime_now" in str(tokenizer.chat_template):
         options |= {"chat_template": FIXED + tokenizer.get_chat_template(), "fixed_dates": dates}

@@ -14,7 +14,7 @@ from ssmax_eval.errors import UserError, shown
 from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model import Question
 from ssmax_eval.tasks.base import Measure, Task, grid
-from ssmax_eval.tasks.chat import DATE, render
+from ssmax_eval.tasks.chat import chats, dated
 from ssmax_eval.tasks.prompts import Haystack, Prompt, Wording
 
 if TYPE_CHECKING:
@@ -84,21 +84,14 @@ class NeedleTask(Task):
 
     def haystack(self, tokenizer: Any) -> tuple[Haystack, bool]:
         """Return the maker of prompts for a tokenizer, and whether it uses the chat template."""
-        chat = self._chats(tokenizer)
+        chat = chats(tokenizer, self.chat_template)
         text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
         return self.maker(tokenizer, text, self.wording, chat=chat, digits=self.digits, seed=self.seed), chat
 
     def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
         """Return the date that the chat template is told, where it asks for one."""
-        return super().of_checkpoint(checkpoint) | self._dated(checkpoint.tokenizer)
-
-    def _chats(self, tokenizer: Any) -> bool:
-        """Whether prompts go through the chat template."""
-        return self.chat_template and bool(getattr(tokenizer, "chat_template", None))
-
-    def _dated(self, tokenizer: Any) -> dict[str, str]:
-        """The date that the chat template is told, where it asks for one."""
-        return {"date": str(DATE)} if self._chats(tokenizer) and render(tokenizer, "").dated else {}
+        tokenizer = checkpoint.tokenizer
+        return super().of_checkpoint(checkpoint) | dated(tokenizer, chats(tokenizer, self.chat_template))
 
     def maker(self, *arguments: Any, **settings: Any) -> Haystack:
         """Return what makes the prompts."""
@@ -109,7 +102,7 @@ class NeedleTask(Task):
         for length in self.lengths:  # raises for a length that cannot be, before anything is measured
             haystack.prompt(Cell(length, depth=self.depths[0], trial=0))
 
-        common = {"prompt": "chat" if chat else "plain", **self._dated(model.tokenizer)}
+        common = {"prompt": "chat" if chat else "plain", **dated(model.tokenizer, chat)}
 
         def measure(cells: Sequence[Cell]) -> Iterator[Measurement]:
             started = time.perf_counter()

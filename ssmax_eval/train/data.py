@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ssmax_eval.corpus import Text, read_texts
 from ssmax_eval.errors import UserError
+from ssmax_eval.files import expanded
 from ssmax_eval.tasks.prompts import CITIES
 from ssmax_eval.train.recipe import Recipe
 from ssmax_eval.train.tokenizer import PAIRS
@@ -46,7 +47,7 @@ def training_texts(recipe: Recipe) -> list[Text]:
 
 
 def _files(given: str) -> list[Path]:
-    path = Path(given).expanduser()
+    path = expanded(given)
     if not path.is_dir():
         return [path]
     if files := sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".jsonl")):

@@ -1,5 +1,6 @@
 """Code of the user's own: whatever it is made of, a change of it is another run."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,18 @@ def test_a_relative_import_is_covered(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (package / "helper.py").resolve() in local_files(package / "mine.py")
     cls = load_class("own_package_of_relatives.mine:Mine", Attention, "--attention")
     assert attention_identity(cls())["code"]
+
+
+def test_packages_of_one_name_in_two_folders_do_not_meet(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        (folder / "twice").mkdir(parents=True)
+        (folder / "mine.py").write_text(HEAD.format(at_the_top="from twice.helper import F", inside="pass"))
+    (first / "twice" / "__init__.py").write_text("")
+    codes = []
+    for number, folder in enumerate((first, second)):
+        (folder / "twice" / "helper.py").write_text(f"F = {number}\n")
+        cls = load_class(f"{folder / 'mine.py'}:Mine", Attention, "--attention")
+        assert number == vars(sys.modules[cls.__module__])["F"]
+        codes.append(attention_identity(cls())["code"])
+    assert len(set(codes)) == 2

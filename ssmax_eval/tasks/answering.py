@@ -1,0 +1,214 @@
+"""Tasks whose cells are prompts that a model answers in its own words: the grid, the lengths, the scores."""
+
+import json
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ssmax_eval.corpus import text_digest
+from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Cell, Measurement, Quantity
+from ssmax_eval.model import Request
+from ssmax_eval.tasks.base import Measure, Task, grid
+from ssmax_eval.tasks.chat import chats, dated
+from ssmax_eval.tasks.frame import Frame
+from ssmax_eval.tasks.scoring import refused, scorer
+
+if TYPE_CHECKING:
+    from ssmax_eval.checkpoint import Checkpoint
+    from ssmax_eval.model import Completion, Model
+
+PROMPT = ("expected", "actual_length", "prompt_digest")
+"""Columns that agree where two series saw the same prompt."""
+TOGETHER = 8
+"""Prompts that are decoded together for each that would be measured together."""
+ASKED = 600
+"""Characters of the end of a prompt that `show` prints."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question, ready for the model."""
+
+    text: str
+    """Everything that the model sees."""
+    ids: Sequence[int]
+    """The tokens of the text."""
+    expected: tuple[str, ...]
+    """What the answer should hold."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What else a cell says of its prompt, such as the depth reached."""
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that tell this text from others."""
+        return text_digest(self.text)
+
+
+Ask = Callable[[Cell], Prompt]
+"""Makes the prompt of a cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerTask(Task):
+    """What all tasks share that ask for an answer in words. A subclass defines `asking`, and its own fields."""
+
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity("score", "answers right", "share", "higher", pool="share", same=PROMPT, between=(0.0, 1.0), digits=2),
+        Quantity("cut", "answers cut off by their budget", "share", same=PROMPT, views=(), between=(0.0, 1.0)),
+        Quantity("refused", "refusals", "share", same=PROMPT, views=(), between=(0.0, 1.0)),
+        Quantity("empty", "empty answers", "share", same=PROMPT, views=(), between=(0.0, 1.0)),
+        Quantity("thought_cut", "thoughts cut off by their budget", "share", same=PROMPT, views=(),
+                 between=(0.0, 1.0)),
+    )  # fmt: skip
+
+    trials: int = grid(5)
+    """Prompts of each length, and of each further coordinate."""
+    chat_template: bool = True
+    """Use the tokenizer's chat template where it has one; false forces plain text."""
+    max_new_tokens: int = 64
+    """Tokens that an answer may have; they are part of the length."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer, besides the model's own end tokens."""
+    thinking: int = 0
+    """Tokens that the model may think before it answers; they are part of the length. A model that thinks gets no
+    answer prefix. 0: it does not think."""
+    thinking_end: str = "</think>"
+    """The text that ends a thought."""
+    scoring: str = "contains_all"
+    """How an answer is scored: contains_all, contains_any, exact, f1, sequence_ratio or choice."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trials < 1 or self.max_new_tokens < 1 or self.thinking < 0:
+            raise UserError(
+                "trials and max_new_tokens must be 1 or more, and thinking 0 or more; "
+                f"given {self.trials}, {self.max_new_tokens} and {self.thinking}"
+            )
+        if "" in self.stop or (self.thinking and not self.thinking_end):
+            raise UserError("stop and thinking_end must not be empty texts")
+        self.scorer()  # refuses an unknown name
+
+    @property
+    def budget(self) -> int:
+        """Tokens that the model may write: its thought and its answer."""
+        return self.thinking + self.max_new_tokens
+
+    @abstractmethod
+    def asking(self, frame: Frame) -> Ask:
+        """Return the maker of prompts for a tokenizer. A prompt of a cell has `context_length - budget` tokens.
+
+        It depends on the seed and the cell alone. UserError for a length that cannot be, with the smallest that can.
+        """
+
+    def scorer(self) -> Callable[[str, Sequence[str]], float]:
+        """Return what scores an answer."""
+        return scorer(self.scoring)
+
+    def cells(self) -> list[Cell]:
+        return [Cell(length, trial=trial) for length in self.lengths for trial in range(self.trials)]
+
+    def frame(self, tokenizer: Any) -> Frame:
+        """Return what puts texts into the form that the model expects."""
+        return Frame(tokenizer, chat=chats(tokenizer, self.chat_template), thinking=self.thinking > 0)
+
+    def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
+        """Return the date of prompts, and the tokens that end an answer."""
+        tokenizer = checkpoint.tokenizer
+        date = dated(tokenizer, chats(tokenizer, self.chat_template))
+        return super().of_checkpoint(checkpoint) | date | {"end_tokens": checkpoint.end_tokens}
+
+    def bind(self, model: "Model") -> Measure:
+        frame = self.frame(model.tokenizer)
+        ask = self.asking(frame)
+        first = {cell.context_length: cell for cell in reversed(self.cells())}
+        for cell in first.values():  # raises for a length that cannot be, before anything is measured
+            self._checked(ask(cell), cell)
+        ahead = _Ahead(lambda cell: self._checked(ask(cell), cell), self.cells())
+        common = {"prompt": "chat" if frame.chat else "plain", **dated(model.tokenizer, frame.chat)}
+
+        def measure(cells: Sequence[Cell]) -> Iterator[Measurement]:
+            prompts = ahead.of(cells)
+            answers = model.complete([self.request(prompt) for prompt in prompts])
+            started = time.perf_counter()
+            for cell, prompt in zip(cells, prompts, strict=True):
+                answer = next(answers)
+                seconds, started = time.perf_counter() - started, time.perf_counter()
+                yield Measurement(cell, {**common, **self.scored(prompt, answer)}, seconds=seconds)
+
+        return measure
+
+    def request(self, prompt: Prompt) -> Request:
+        """Return what is asked of the model for a prompt."""
+        return Request(prompt.ids, self.max_new_tokens, self.stop, self.thinking, self.thinking_end)
+
+    def scored(self, prompt: Prompt, answer: "Completion") -> dict[str, Any]:
+        """Return the values of a cell."""
+        thought = {"thought_tokens": answer.thought_tokens, "thought_cut": float(answer.thought_cut)}
+        return {
+            "actual_length": len(prompt.ids) + self.budget,
+            **prompt.about,
+            "expected": json.dumps(prompt.expected, ensure_ascii=False),
+            "prompt_digest": prompt.digest,
+            "score": float(self.scorer()(answer.text, prompt.expected)),
+            "answer": answer.text,
+            "ended": answer.ended,
+            "answer_tokens": answer.tokens,
+            "cut": float(answer.ended == "budget"),
+            "refused": float(refused(answer.text)),
+            "empty": float(not answer.text.strip()),
+            **(thought if self.thinking else {}),
+        }
+
+    def prompt(self, cell: Cell, tokenizer: Any) -> str:
+        """Return the text before the answer."""
+        return self.asking(self.frame(tokenizer))(cell).text
+
+    def show(self, measurement: Measurement, tokenizer: Any) -> str:
+        """Return the end of the prompt, what was expected, the answer and how it was scored."""
+        values = dict(measurement.values)
+        prompt = self.asking(self.frame(tokenizer))(measurement.cell)
+        same = prompt.digest == values.get("prompt_digest")
+        expected, answer = values.pop("expected", ""), values.pop("answer", "")
+        lines = [
+            f"asked     ... {' '.join(prompt.text[-ASKED:].split())}" if same else
+            "asked     (this version makes another prompt of this cell, so it is not shown)",
+            f"expected  {expected}",
+            f"answer    {' '.join(str(answer).split())}",
+        ]  # fmt: skip
+        return "\n".join(lines + [f"{name:<16} {value}" for name, value in values.items()])
+
+    def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
+        """Yield cells of a length in groups whose prompts are made and decoded together."""
+        for _, alike in groupby(cells, key=lambda cell: cell.context_length):
+            yield from super().batches(list(alike), size * TOGETHER)
+
+    def _checked(self, prompt: Prompt, cell: Cell) -> Prompt:
+        """The prompt, once it is sure that it has the length of its cell."""
+        if len(prompt.ids) + self.budget != cell.context_length:
+            raise AssertionError(f"{self.name}: {len(prompt.ids)} + {self.budget} tokens for {cell}")
+        return prompt
+
+
+class _Ahead:
+    """Make prompts in a thread of their own, also those that come next, while the model works."""
+
+    def __init__(self, ask: Ask, order: Sequence[Cell]) -> None:
+        self.ask, self.order = ask, list(order)
+        self.places = {cell: place for place, cell in enumerate(self.order)}
+        self.thread = ThreadPoolExecutor(1)
+        self.made: dict[Cell, Future[Prompt]] = {}
+
+    def of(self, cells: Sequence[Cell]) -> list[Prompt]:
+        """Return the prompts of some cells; those of as many that follow in the grid are begun."""
+        futures = [self.made[cell] if cell in self.made else self.thread.submit(self.ask, cell) for cell in cells]
+        after = max(self.places[cell] for cell in cells) + 1
+        self.made = {
+            cell: self.made.get(cell) or self.thread.submit(self.ask, cell)
+            for cell in self.order[after : after + len(cells)]
+        }
+        return [future.result() for future in futures]
