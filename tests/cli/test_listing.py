@@ -40,7 +40,7 @@ def test_the_list_with_every_field() -> None:
 
 def test_the_list_as_json() -> None:
     there = answer("list")
-    assert set(there) == {"checkpoints", "attentions", "tasks", "fields", "recipes"}
+    assert set(there) == {"checkpoints", "attentions", "tasks", "fields", "suites", "recipes"}
     assert list(there["attentions"]) == list(ATTENTIONS)
     assert there["tasks"]["niah_demo"]["kind"] == "niah"
     assert there["tasks"]["niah_demo"]["settings"]["digits"] == 5
@@ -51,3 +51,10 @@ def test_the_list_as_json() -> None:
     }  # fmt: skip
     assert there["recipes"]["cpu"]["layers"] == 2
     assert "smollm2-135m" in there["checkpoints"]
+
+
+def test_the_list_shows_suites() -> None:
+    assert "  ruler  13 tasks: retrieval, tracing, aggregation, question answering\n" in call("list").stdout
+    suite = answer("list")["suites"]["ruler"]
+    assert suite["threshold"] == 0.856
+    assert suite["tasks"]["tracing"] == ["ruler_vt"]
