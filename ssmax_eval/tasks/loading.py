@@ -74,6 +74,8 @@ def overridden(task: Task, changes: Mapping[str, Any]) -> Task:
 
 def _from_file(path: Path) -> Draft:
     content = from_yaml(path, "task file")
+    if isinstance(content, dict) and "suite" in content:
+        raise UserError(f"{str(path)!r} is a suite of tasks, not one; it takes no fields of its own")
     if not isinstance(content, dict) or not isinstance(content.get("task"), str):
         raise UserError(
             f"{str(path)!r} must be a mapping with a 'task' (one of: {', '.join(TASKS)}, or my_task.py:Mine)"
