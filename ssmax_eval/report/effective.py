@@ -87,7 +87,7 @@ def headline(frame: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     """
     table = effective_lengths(frame, baseline)
     table["text"] = [
-        _text(*row)
+        written(*row)
         for row in zip(*(table[c] for c in ("length", "low", "high", "shortest", "longest", "multiple")), strict=True)
     ]
     twice = table.groupby("rule")["quantity"].transform("nunique") > 1
@@ -96,7 +96,9 @@ def headline(frame: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     return wide[[*(rule for rule in RULES if rule in wide), *(name for name in wide if name not in RULES)]]
 
 
-def _text(length: float, low: float, high: float, shortest: float, longest: float, multiple: float) -> str:
+def written(length: float, low: float, high: float, shortest: float, longest: float, multiple: float) -> str:
+    """Write one effective length, as `headline` says."""
+
     def bound(value: float) -> str:
         if value == 0:
             return f"< {shortest:,.0f}"
@@ -118,7 +120,7 @@ def _share(frame: pd.DataFrame, found: TaskQuantity, _: str | None) -> pd.DataFr
         if cells is not None and cells.loc[cells["series"] == name, "n"].min() >= TRIALS:
             margins["all depths"] = _worst_depth(cells[cells["series"] == name], lengths) - RULER
         for rule, margin in margins.items():
-            rows.append((name, rule, *_last(lengths, margin), lengths[0], lengths[-1]))
+            rows.append((name, rule, *last(lengths, margin), lengths[0], lengths[-1]))
     return _table(rows)
 
 
@@ -147,7 +149,7 @@ def _worst_depth(cells: pd.DataFrame, lengths: Array) -> Array:
     return np.stack(worst).astype(np.float64)
 
 
-def _last(lengths: Array, margin: Array) -> list[float]:
+def last(lengths: Array, margin: Array) -> list[float]:
     """The last length before the first negative margin, for each of [mean, low, high][lengths].
 
     What was not measured passes only at the upper end: it shows nothing, and excludes nothing. Where a measured length
@@ -169,7 +171,7 @@ def _loss(frame: pd.DataFrame, found: TaskQuantity, baseline: str | None) -> pd.
         part = part.sort_values("context_length")
         lengths = part["context_length"].to_numpy("int64")
         margin = EPSILON - part[["mean", "high", "low"]].to_numpy("float64").T
-        rows.append((name, "loss", *_last(lengths, margin), lengths[0], lengths[-1]))
+        rows.append((name, "loss", *last(lengths, margin), lengths[0], lengths[-1]))
     return _table(rows)
 
 

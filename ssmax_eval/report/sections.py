@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,9 @@ from ssmax_eval.report.provenance import notes, provenance_tables
 from ssmax_eval.report.quantities import TaskQuantity, declared, summarised
 from ssmax_eval.report.series import labelled, series_table
 from ssmax_eval.report.statistics import FEWEST
+from ssmax_eval.report.suite_section import known, suite_sections
 from ssmax_eval.report.summary import measures, summary_tables
+from ssmax_eval.suites import Suite
 
 FEW = 4
 """With more sentences of comparison than this, they go into their own section and not into the summary."""
@@ -28,12 +30,13 @@ def sections(
     *,
     baseline: str | None = None,
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
+    suites: Sequence[str | Suite] = (),
 ) -> list[Section]:
     """Return every section that these results can fill.
 
     `frame` is results as from `read_results`, `baseline` the series or attention that others are compared with (see
-    `pairs.pairs`), `provenance` what is on record for each run. What was not measured leaves out its section; raises
-    UserError for an unknown baseline and when no cell has been measured.
+    `pairs.pairs`), `provenance` what is on record for each run, `suites` those of the user's own. What was not
+    measured leaves out its section; raises UserError for an unknown baseline and when no cell has been measured.
     """
     frame = labelled(frame)
     several = baseline is not None or len(series_table(frame)) > 1
@@ -42,6 +45,7 @@ def sections(
     parts = [
         _summary(frame, said if few else [], baseline),
         _comparison(frame, baseline, [] if few else said) if several else None,
+        *suite_sections(frame, known(suites), baseline),
         *_of_tasks(frame),
         _failures(frame),
         _provenance(frame, provenance or {}),
