@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,7 @@ from ssmax_eval.report.provenance import notes, provenance_tables
 from ssmax_eval.report.quantities import TaskQuantity, declared, summarised
 from ssmax_eval.report.series import labelled, series_table
 from ssmax_eval.report.statistics import FEWEST
-from ssmax_eval.report.suite_section import known, suite_sections
+from ssmax_eval.report.suite_section import known, scored_suites, suite_section
 from ssmax_eval.report.summary import measures, summary_tables
 from ssmax_eval.suites import Suite
 
@@ -42,10 +42,12 @@ def sections(
     several = baseline is not None or len(series_table(frame)) > 1
     said = _sentences(frame, baseline) if several else []
     few = len(said) <= FEW
+    of_suites = scored_suites(frame, known(suites))
+    covered = {name for suite in of_suites for name in suite.found}
     parts = [
-        _summary(frame, said if few else [], baseline),
+        _summary(frame, said if few else [], baseline, covered),
         _comparison(frame, baseline, [] if few else said) if several else None,
-        *suite_sections(frame, known(suites), baseline),
+        *(suite_section(suite, frame, baseline) for suite in of_suites),
         *_of_tasks(frame),
         _failures(frame),
         _provenance(frame, provenance or {}),
@@ -53,7 +55,8 @@ def sections(
     return [part for part in parts if part is not None]
 
 
-def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None) -> Section:
+def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None, covered: Collection[str]) -> Section:
+    """The headline values; those of the tasks in `covered` are in the sections of suites, and here as numbers."""
     about = series_table(frame)
     trained = about["train_length"].map("at {:,.0f} tokens".format).replace("at nan tokens", "at an unknown length")
     about = about.assign(train_length=trained)
@@ -65,22 +68,21 @@ def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None) -> Sect
     blocks = [
         Table(f"summary-{found.file}", f"{meaning}, by tokens", part, folded=False)
         for found, meaning, part in summary_tables(frame)
+        if not covered.issuperset(found.tasks)
     ]
     numbers = [Table("summary", "Every value above as numbers", measures(frame))]
     try:
-        readable = effective.headline(frame, baseline).rename(columns=effective.RULES).reset_index()
+        lengths = effective.effective_lengths(frame, baseline)
+        readable = effective.readable(lengths)
         caption = (
             "Effective length: the last measured length, counted up from the shortest, that keeps what the column "
             f"asks; in tokens (multiple of the training length) [95 % interval, none below {FEWEST} independent units]"
             + f". {effective.RULES['all depths']} is left out: it needs {effective.TRIALS} trials in every cell"
-            * ("all depths" not in effective.headline(frame, baseline) and "depth" in frame)
+            * ("all depths" not in readable and "depth" in frame)
         )
-        blocks.insert(0, Table("effective-length", caption, readable, folded=False))
-        numbers.append(
-            Table(
-                "effective-length-numbers", "Effective length as numbers", effective.effective_lengths(frame, baseline)
-            )
-        )
+        named = readable.rename(columns=effective.RULES).reset_index()
+        blocks.insert(0, Table("effective-length", caption, named, folded=False))
+        numbers.append(Table("effective-length-numbers", "Effective length as numbers", lengths))
     except NothingMeasured:
         pass
     text += said

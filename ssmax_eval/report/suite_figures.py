@@ -30,8 +30,8 @@ def by_ability(of: Scored, frame: pd.DataFrame) -> Figure:
     panels = {f"all {len(of.found)} tasks": whole}
     if len(of.abilities) > 1:
         panels |= {f"{name} ({len(tasks)})": means(of, tasks) for name, tasks in of.abilities.items()}
-    across = 3 if axes.width() > 5 else 2
-    wide = axes.width() / min(across, len(panels))
+    across = min(len(panels), (4 if len(panels) == 4 else 3) if axes.width() > 5 else 2)
+    wide = axes.width() / across
     figure, grid = axes.panels(len(panels), 0.72 * min(wide, 3.2), across=across, sharex=True, sharey=True)
     styles = {name: look for name, look in looks(frame).items() if name in of.series}
     for ax, (title, table) in zip(grid, panels.items(), strict=True):
@@ -39,7 +39,7 @@ def by_ability(of: Scored, frame: pd.DataFrame) -> Figure:
             if len(own := table[table["series"] == name]):
                 axes.line(ax, own, "context_length", look, markers=True)
         axes.token_axis(ax, of.cells["context_length"], ticks=True)
-        axes.title(ax, title, wide)
+        axes.title(ax, title, wide - 0.3)
         ax.tick_params(labelbottom=True)
     grid[0].axhline(of.suite.threshold, color="#555555", linestyle=":", linewidth=1)
     grid[0].set_ylim(-0.03, 1.03)

@@ -28,19 +28,20 @@ def known(given: Sequence[str | Suite] = ()) -> list[Suite]:
     return list({suite.name: suite for suite in [*map(load, files()), *own]}.values())
 
 
-def suite_sections(frame: pd.DataFrame, suites: Sequence[Suite], baseline: str | None = None) -> list[Section]:
-    """Return a section for each suite of which at least two tasks were measured that give a share."""
+def scored_suites(frame: pd.DataFrame, suites: Sequence[Suite]) -> list[Scored]:
+    """Return what these results hold of each suite of which at least two tasks were measured that give a share."""
     frame = labelled(frame)
-    parts = []
+    found = []
     for suite in suites:
         try:
-            parts.append(_section(scored(frame, suite), frame, baseline))
+            found.append(scored(frame, suite))
         except NothingMeasured:
             continue
-    return parts
+    return found
 
 
-def _section(of: Scored, frame: pd.DataFrame, baseline: str | None) -> Section:
+def suite_section(of: Scored, frame: pd.DataFrame, baseline: str | None) -> Section:
+    """Return the section about a suite; `frame` is labelled, `baseline` as in `pairs.pairs`."""
     name, whole = of.suite.name, means(of)
     text = [_about(of, whole)] if len(whole) else ["No length has every task that was measured, so there is no mean."]
     pictures, shown = [], []
@@ -156,7 +157,7 @@ def _left_out(of: Scored) -> list[str]:
         lacking.setdefault((series, *names), {})[length] = None
     for (series, *names), where in lacking.items():
         of_series = f" for {series}" if len(of.series) > 1 else ""
-        said.append(f"No mean{of_series} at {lengths(where)}: {words.listed(names)} lack a value there.")
+        said.append(f"No mean{of_series} at {lengths(where)}: {_were(names)} not measured there.")
     if (failed := int(of.cells["failed"].sum())) > 0:
         names = dict.fromkeys(of.cells.loc[of.cells["failed"] > 0, "task"])
         said.append(f"{failed} cells failed and count neither as right nor as wrong: {words.listed(names)}.")
@@ -165,6 +166,10 @@ def _left_out(of: Scored) -> list[str]:
         alone = "" if len(of.series) == 1 else " with every series"
         said.append(f"At the floor{alone}: {told}. The mean counts them; they tell nothing about a difference.")
     return said
+
+
+def _were(names: Sequence[str]) -> str:
+    return f"{words.listed(names)} {'was' if len(names) == 1 else 'were'}"
 
 
 def _at_floor(of: Scored) -> dict[str, list[int]]:
