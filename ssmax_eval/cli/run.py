@@ -64,16 +64,17 @@ def _run(
         else:
             click.echo(forecast(planned))
         return
+    own = [name for name in tasks if isinstance(name, str) and is_own(name)]
     execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
     try:
         if as_json:
             print_json({"output": output, **_results(planned)})
         else:
-            click.echo(summary(planned))
+            click.echo(summary(planned, own))
     finally:  # also where every cell has failed, so that there is nothing to sum up
         say("\nStored in:\n" + "\n".join(f"  {folder}" for folder in planned.folders))
-        own = "".join(f" --suite {shlex.quote(name)}" for name in tasks if isinstance(name, str) and is_own(name))
-        say(f"Next: ssmax-eval report {shlex.quote(output)}{own} -o report")
+        too = "".join(f" --suite {shlex.quote(name)}" for name in own)
+        say(f"Next: ssmax-eval report {shlex.quote(output)}{too} -o report")
 
 
 def _results(planned: "Plan") -> dict[str, Any]:

@@ -17,7 +17,8 @@ from ssmax_eval.report.provenance import notes, provenance_tables
 from ssmax_eval.report.quantities import TaskQuantity, declared, summarised
 from ssmax_eval.report.series import labelled, series_table
 from ssmax_eval.report.statistics import FEWEST
-from ssmax_eval.report.suite_section import known, scored_suites, suite_section
+from ssmax_eval.report.suite_section import suite_section
+from ssmax_eval.report.suites import known, scored_suites
 from ssmax_eval.report.summary import measures, summary_tables
 from ssmax_eval.suites import Suite
 

@@ -14,30 +14,8 @@ from ssmax_eval.report.differences import ALL
 from ssmax_eval.report.effective import written
 from ssmax_eval.report.floors_said import lengths
 from ssmax_eval.report.pairs import without_shared
-from ssmax_eval.report.series import labelled
-from ssmax_eval.report.suites import Scored, effective, incomplete, means, scored, suite_differences
-from ssmax_eval.report.summary import interval
-from ssmax_eval.suites import Suite, files, load
-
-DIGITS = 2
-
-
-def known(given: Sequence[str | Suite] = ()) -> list[Suite]:
-    """Return the shipped suites, then those of the user's own, by name or file. UserError for one that is none."""
-    own = [one if isinstance(one, Suite) else load(one) for one in given]
-    return list({suite.name: suite for suite in [*map(load, files()), *own]}.values())
-
-
-def scored_suites(frame: pd.DataFrame, suites: Sequence[Suite]) -> list[Scored]:
-    """Return what these results hold of each suite of which at least two tasks were measured that give a share."""
-    frame = labelled(frame)
-    found = []
-    for suite in suites:
-        try:
-            found.append(scored(frame, suite))
-        except NothingMeasured:
-            continue
-    return found
+from ssmax_eval.report.suites import Scored, effective, incomplete, means, suite_differences
+from ssmax_eval.report.summary import SUITE_DIGITS, interval, suite_means
 
 
 def suite_section(of: Scored, frame: pd.DataFrame, baseline: str | None) -> Section:
@@ -50,10 +28,10 @@ def suite_section(of: Scored, frame: pd.DataFrame, baseline: str | None) -> Sect
         figure = suite_figures.by_ability(of, frame)
         caption = (
             f"{of.suite.title}: mean over tasks by context length, of all tasks and of each ability (number of tasks). "
-            f"Band: 95 % interval over {_over(of)}, for these tasks. Dotted: {of.suite.threshold:.1%}."
+            f"Band: 95 % interval over {of.over}, for these tasks. Dotted: {of.suite.threshold:.1%}."
         )
         pictures.append(Picture(f"{name}-by-ability", figure, caption + says_trained(figure)))
-        shown.append(Table(f"{name}-mean", _caption(of), _readable_means(of, whole, frame), folded=False))
+        shown.append(Table(f"{name}-mean", _caption(of), _readable_means(of, frame), folded=False))
         numbers.append(Table(f"{name}-mean-numbers", "The means as numbers, with the spread over tasks", whole))
     caption = (
         f"{of.suite.title}: every task by context length. Bold: means over the tasks below. "
@@ -72,56 +50,51 @@ def suite_section(of: Scored, frame: pd.DataFrame, baseline: str | None) -> Sect
         table = suite_differences(of, frame, baseline)
         text += _sentences(of, table)
         caption = "Mean difference over tasks, series minus baseline, on identical prompts (0 tokens: all together); "
-        numbers.append(Table(f"{name}-difference", f"{caption}95 % interval over {_over(of)}, for these tasks", table))
+        numbers.append(Table(f"{name}-difference", f"{caption}95 % interval over {of.over}, for these tasks", table))
     except (NothingMeasured, UserError):  # no second series
         pass
     return Section(of.suite.title, [*text, *_left_out(of)], pictures, [*shown, *numbers])
 
 
 def _about(of: Scored, whole: pd.DataFrame) -> str:
-    spread = whole["spread"]
+    ends = [whole["spread"].min(), whole["spread"].max(), whole["least"].min(), whole["most"].max()]
+    spread, widest, least, most = (f"{end:.{SUITE_DIGITS}f}" for end in ends)
     return (
-        f"Mean over {len(of.found)} tasks, each counted alike. Its interval is over {_over(of)}, for these tasks; "
-        "it does not say what other tasks would give. Within a length, the tasks differ with a standard deviation of "
-        f"{spread.min():.{DIGITS}f} to {spread.max():.{DIGITS}f}, and lie between {whole['least'].min():.{DIGITS}f} "
-        f"and {whole['most'].max():.{DIGITS}f}."
+        f"Mean over {len(of.found)} tasks, each counted alike. Its interval is over {of.over}, for these tasks; it "
+        f"does not say what other tasks would give. Within a length, the tasks differ with a standard deviation of "
+        f"{spread} to {widest}, and lie between {least} and {most}."
     )
-
-
-def _over(of: Scored) -> str:
-    return "seeds" if of.seeds["seed"].nunique() > 1 else "trials"
 
 
 def _caption(of: Scored) -> str:
     return (
-        f"Mean over {len(of.found)} tasks (share) [95 % over {_over(of)}], by tokens, and effective length: the last "
+        f"Mean over {len(of.found)} tasks (share) [95 % over {of.over}], by tokens, and effective length: the last "
         f"length, counted up from the shortest with a mean, of at least {of.suite.threshold:.1%} (multiple of the "
         "training length)"
     )
 
 
-def _readable_means(of: Scored, whole: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+def _readable_means(of: Scored, frame: pd.DataFrame) -> pd.DataFrame:
     """A row per series, as in a paper: the effective length, then the mean at each length."""
     table = effective(of, frame)
     columns = ("length", "low", "high", "shortest", "longest", "multiple")
     reach = [written(*row) for row in zip(*(table[name] for name in columns), strict=True)]
-    wide = _wide(whole, ["series"])
+    wide = suite_means(of)
     return wide.assign(**{"effective length": wide["series"].map(dict(zip(table["series"], reach, strict=True)))})
 
 
 def _readable(of: Scored) -> pd.DataFrame:
-    """A row per series and task, ability by ability."""
-    table = _wide(of.cells, ["series", "ability", "task"])
-    for name, order in (("series", of.series), ("task", list(of.found))):
-        table[name] = pd.Categorical(table[name], order, ordered=True)
-    return table.sort_values(["series", "task"], ignore_index=True).astype({"series": "str", "task": "str"})
-
-
-def _wide(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """The values of a table as text, a column per length."""
-    texts = [interval(*row, DIGITS) for row in zip(table["mean"], table["low"], table["high"], strict=True)]
-    wide = table.assign(text=texts).pivot(index=by, columns="context_length", values="text").fillna("")
-    return wide.rename(columns=lambda length: f"{length:,}").rename_axis(columns=None).reset_index()
+    """A row per series and task, ability by ability, and a column per length."""
+    cells = of.cells.assign(
+        text=[
+            interval(*row, SUITE_DIGITS) for row in zip(*(of.cells[c] for c in ("mean", "low", "high")), strict=True)
+        ],
+        series=pd.Categorical(of.cells["series"], of.series, ordered=True),
+        task=pd.Categorical(of.cells["task"], list(of.found), ordered=True),
+    )
+    wide = cells.pivot(index=["series", "task", "ability"], columns="context_length", values="text").sort_index()
+    wide = wide.fillna("").rename(columns=lambda length: f"{length:,}").rename_axis(columns=None).reset_index()
+    return wide.astype({"series": "str", "task": "str"})[["series", "ability", "task", *wide.columns[3:]]]
 
 
 def _sentences(of: Scored, table: pd.DataFrame) -> list[str]:
@@ -134,12 +107,12 @@ def _sentences(of: Scored, table: pd.DataFrame) -> list[str]:
         if not row["tasks"]:
             said.append(f"{what}: inconclusive between {name} and {base}.{left}")
             continue
-        amount = f"{abs(row['mean']):.{DIGITS}f} {'lower' if row['mean'] < 0 else 'higher'}"
+        amount = f"{abs(row['mean']):.{SUITE_DIGITS}f} {'lower' if row['mean'] < 0 else 'higher'}"
         says = f"{what}: {amount} with {name} than with {base}, on identical prompts of {row['tasks']:.0f} tasks"
         if pd.isna(row["low"]):
             said.append(f"{says}: inconclusive, since a task has too few trials for an interval.{left}")
             continue
-        low, high = (words.signed(row[limit], DIGITS) for limit in ("low", "high"))
+        low, high = (words.signed(row[limit], SUITE_DIGITS) for limit in ("low", "high"))
         verdict = "inconclusive" if row["low"] <= 0 <= row["high"] else "more than chance explains"
         said.append(f"{says} (95 % interval {low} to {high}): {verdict}.{left}")
     return said

@@ -20,7 +20,7 @@ from ssmax_eval.report.differences import differences
 from ssmax_eval.report.effective import last
 from ssmax_eval.report.quantities import TaskQuantity, measured
 from ssmax_eval.report.series import labelled, quantities_of, series_table
-from ssmax_eval.suites import Suite
+from ssmax_eval.suites import Suite, files, load
 
 FEWEST = 2
 """Tasks of which there is a mean."""
@@ -47,11 +47,34 @@ class Scored:
     """Tasks that were not measured, or of which every cell failed."""
 
     @property
+    def over(self) -> str:
+        """What intervals are over."""
+        return "seeds" if self.seeds["seed"].nunique() > 1 else "trials"
+
+    @property
     def abilities(self) -> dict[str, list[str]]:
         """The tasks that count by their ability."""
         named = {ability: [one.name for one in members] for ability, members in self.suite.tasks.items()}
         kept = {ability: [name for name in names if name in self.found] for ability, names in named.items()}
         return {ability: names for ability, names in kept.items() if names}
+
+
+def known(given: Sequence[str | Suite] = ()) -> list[Suite]:
+    """Return the shipped suites, then those of the user's own, by name or file. UserError for one that is none."""
+    own = [one if isinstance(one, Suite) else load(one) for one in given]
+    return list({suite.name: suite for suite in [*map(load, files()), *own]}.values())
+
+
+def scored_suites(frame: pd.DataFrame, suites: Sequence[Suite]) -> list[Scored]:
+    """Return what these results hold of each suite of which at least two tasks were measured that give a share."""
+    frame = labelled(frame)
+    found = []
+    for suite in suites:
+        try:
+            found.append(scored(frame, suite))
+        except NothingMeasured:
+            continue
+    return found
 
 
 def scored(frame: pd.DataFrame, suite: Suite) -> Scored:

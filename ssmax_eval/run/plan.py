@@ -159,8 +159,8 @@ def results(plan: Plan) -> "pd.DataFrame":
     return read_results(*plan.folders)
 
 
-def summary(plan: Plan) -> str:
-    """Return the final table of a plan's runs."""
+def summary(plan: Plan, suites: Sequence[str] = ()) -> str:
+    """Return the final tables of a plan's runs, also for `suites` of the user's own, by their files."""
     from ssmax_eval.report import terminal
 
-    return terminal(results(plan))
+    return terminal(results(plan), suites)

@@ -15,8 +15,18 @@ from ssmax_eval.report.content import Section
 from ssmax_eval.report.labels import renamed
 from ssmax_eval.report.sections import sections
 from ssmax_eval.report.series import labelled
-from ssmax_eval.report.suite_section import known, scored_suites, suite_section
-from ssmax_eval.report.suites import effective, incomplete, means, scored, squared_and_added, suite_differences
+from ssmax_eval.report.suite_section import suite_section
+from ssmax_eval.report.suites import (
+    effective,
+    incomplete,
+    known,
+    means,
+    scored,
+    scored_suites,
+    squared_and_added,
+    suite_differences,
+)
+from ssmax_eval.report.summary import terminal
 from ssmax_eval.suites import Member, Suite
 from tests.report import examples
 
@@ -220,3 +230,12 @@ def test_the_report_has_the_section_and_its_files(tmp_path: Path) -> None:
     assert {"mine-by-ability.png", "mine-tasks.pdf", "mine-mean.tex", "mine-numbers.csv"} <= names
     with pytest.raises(UserError, match="unknown suite 'nosuch'"):
         sections(frame, suites=["nosuch"])
+
+
+def test_the_terminal_sums_the_suite_up() -> None:
+    frame = both(measured({"one": [1.0, 0.8], "two": [0.5, 0.4]}, SSMAX), measured({"one": [1.0], "two": [0.5]}))
+    *_, head, _, first, second = terminal(frame, [SUITE]).splitlines()
+    assert head == "My suite: mean over 2 tasks (share; 95 % over trials)"
+    assert first.split()[:2] == [SOFTMAX, "0.75"]
+    assert second.split()[:2] == [SSMAX, "0.75"]
+    assert "My suite" not in terminal(frame)
