@@ -17,6 +17,7 @@ The rule is the same with the two series exchanged, so that what is left out fav
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,7 +92,7 @@ def column(lengths: Iterable[int], marks: Mapping[int, str], together: int) -> l
     return [whole if length == together else marks.get(length, "") for length in lengths]
 
 
-def hollow(ax: Axes, table: pd.DataFrame, found: TaskQuantity, looks: Mapping[str, Mapping[str, str]]) -> None:
+def hollow(ax: Axes, table: pd.DataFrame, found: TaskQuantity, looks: Mapping[str, Mapping[str, Any]]) -> None:
     """Draw the markers of a figure by length hollow where a series is at its floor or its ceiling."""
     bound = at_bound(table, found)
     for name, look in looks.items():

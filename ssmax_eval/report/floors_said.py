@@ -31,7 +31,7 @@ def of_row(row: pd.Series, found: TaskQuantity, where: pd.DataFrame) -> str:
     ]
     telling = {n: p for n, p in both.items() if n not in marks and p.at[baseline, "at"] == "floor"}
     if telling:
-        reached = words.listed(_number(part.at[series, "mean"], found) for part in telling.values())
+        reached = words.listed(_number(float(part["mean"][series]), found) for part in telling.values())
         parts.append(f"{names[0]} is at its floor at {lengths(telling)}, where {names[1]} reaches {reached}.")
     return " ".join(parts)
 

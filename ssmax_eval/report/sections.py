@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -56,7 +56,7 @@ def sections(
     return [part for part in parts if part is not None]
 
 
-def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None, covered: Collection[str]) -> Section:
+def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None, covered: set[str]) -> Section:
     """The headline values; those of the tasks in `covered` are in the sections of suites, and here as numbers."""
     about = series_table(frame)
     trained = about["train_length"].map("at {:,.0f} tokens".format).replace("at nan tokens", "at an unknown length")
@@ -69,7 +69,7 @@ def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None, covered
     blocks = [
         Table(f"summary-{found.file}", f"{meaning}, by tokens", part, folded=False)
         for found, meaning, part in summary_tables(frame)
-        if not covered.issuperset(found.tasks)
+        if not set(found.tasks) <= covered
     ]
     numbers = [Table("summary", "Every value above as numbers", measures(frame))]
     try:
@@ -103,11 +103,12 @@ def _comparison(frame: pd.DataFrame, baseline: str | None, said: list[str]) -> S
     pairs(frame, baseline)
     for found in summarised(frame):
         try:
-            table = differences(frame, baseline, found).replace({"floor": {"": pd.NA}})
+            table = differences(frame, baseline, found)
         except NothingMeasured:
             continue
-        caption = _difference(found) + _FLOORS * bool(table["floor"].notna().any())
-        numbers.append(Table(f"{found.file}-difference", caption, table.dropna(axis="columns", how="all")))
+        marked = bool((table["floor"] != "").any())
+        table = table.dropna(axis="columns", how="all").drop(columns=[] if marked else ["floor"])
+        numbers.append(Table(f"{found.file}-difference", _difference(found) + _FLOORS * marked, table))
         if "heatmap" in found.quantity.views:
             pictures.append(_difference_map(frame, baseline, found))
     if not numbers:

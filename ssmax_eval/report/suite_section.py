@@ -85,11 +85,10 @@ def _readable_means(of: Scored, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _readable(of: Scored) -> pd.DataFrame:
     """A row per series and task, ability by ability, and a column per length."""
+    rows = zip(of.cells["mean"], of.cells["low"], of.cells["high"], strict=True)
     cells = of.cells.assign(
-        text=[
-            interval(*row, SUITE_DIGITS) for row in zip(*(of.cells[c] for c in ("mean", "low", "high")), strict=True)
-        ],
-        series=pd.Categorical(of.cells["series"], of.series, ordered=True),
+        text=[interval(*row, SUITE_DIGITS) for row in rows],
+        series=pd.Categorical(of.cells["series"], list(of.series), ordered=True),
         task=pd.Categorical(of.cells["task"], list(of.found), ordered=True),
     )
     wide = cells.pivot(index=["series", "task", "ability"], columns="context_length", values="text").sort_index()
@@ -132,7 +131,7 @@ def _left_out(of: Scored) -> list[str]:
         of_series = f" for {series}" if len(of.series) > 1 else ""
         said.append(f"No mean{of_series} at {lengths(where)}: {_were(names)} not measured there.")
     if (failed := int(of.cells["failed"].sum())) > 0:
-        names = dict.fromkeys(of.cells.loc[of.cells["failed"] > 0, "task"])
+        names = list(dict.fromkeys(of.cells.loc[of.cells["failed"] > 0, "task"]))
         said.append(f"{failed} cells failed and count neither as right nor as wrong: {words.listed(names)}.")
     if floors := _at_floor(of):
         told = "; ".join(f"{name} at {lengths(where)}" for name, where in floors.items())

@@ -10,7 +10,7 @@ import pytest
 
 from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.measurement import Quantity
-from ssmax_eval.report import suite_figures, write_report
+from ssmax_eval.report import suite_figures
 from ssmax_eval.report.content import Section
 from ssmax_eval.report.labels import renamed
 from ssmax_eval.report.sections import sections
@@ -27,6 +27,7 @@ from ssmax_eval.report.suites import (
     suite_differences,
 )
 from ssmax_eval.report.summary import terminal
+from ssmax_eval.report.writing import render
 from ssmax_eval.suites import Member, Suite
 from tests.report import examples
 
@@ -218,18 +219,17 @@ def test_the_figures_show_every_task_and_the_means() -> None:
     assert "not run" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_the_report_has_the_section_and_its_files(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("suite: mine\ntitle: My suite\ntasks: {finding: [one, two]}\n")
-    frame = measured({"one": [1.0, 0.8], "two": [0.5, 0.4]})
-    write_report(frame, tmp_path / "report", suites=[str(tmp_path / "mine.yaml")])
-    page = (tmp_path / "report" / "report.md").read_text()
-    assert "## My suite" in page
-    summary = page.partition("## My suite")[0]
-    assert "by tokens ([CSV](tables/summary-one" not in summary, "the suite has the tables of its tasks"
-    names = {path.name for path in (tmp_path / "report").rglob("mine-*")}
-    assert {"mine-by-ability.png", "mine-tasks.pdf", "mine-mean.tex", "mine-numbers.csv"} <= names
+def test_the_report_has_the_section(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("suite: mine\ntitle: My suite\ntasks: {finding: [one, two]}\n")
+    summary, mine, *_ = sections(measured({"one": [1.0, 0.8], "two": [0.5, 0.4]}), suites=[str(file)])
+    assert mine.heading == "My suite"
+    assert [one.name for one in mine.pictures] == ["mine-by-ability", "mine-tasks"]
+    assert all(render(one.figure, "png").startswith(b"\x89PNG") for one in mine.pictures)
+    assert [one.name for one in mine.tables] == ["mine-mean", "mine-tasks", "mine-numbers", "mine-mean-numbers"]
+    assert "summary-one" not in {one.name for one in summary.tables}, "the suite has the tables of its tasks"
     with pytest.raises(UserError, match="unknown suite 'nosuch'"):
-        sections(frame, suites=["nosuch"])
+        known(["nosuch"])
 
 
 def test_the_terminal_sums_the_suite_up() -> None:
