@@ -32,7 +32,7 @@ def by_ability(of: Scored, frame: pd.DataFrame) -> Figure:
         panels |= {f"{name} ({len(tasks)})": means(of, tasks) for name, tasks in of.abilities.items()}
     across = min(len(panels), (4 if len(panels) == 4 else 3) if axes.width() > 5 else 2)
     wide = axes.width() / across
-    figure, grid = axes.panels(len(panels), 0.72 * min(wide, 3.2), across=across, sharex=True, sharey=True)
+    figure, grid = axes.panels(len(panels), min(0.7 * wide + 0.35, 2.8), across=across, sharex=True, sharey=True)
     styles = {name: look for name, look in looks(frame).items() if name in of.series}
     for ax, (title, table) in zip(grid, panels.items(), strict=True):
         for name, look in styles.items():
@@ -44,7 +44,7 @@ def by_ability(of: Scored, frame: pd.DataFrame) -> Figure:
     grid[0].axhline(of.suite.threshold, color="#555555", linestyle=":", linewidth=1)
     grid[0].set_ylim(-0.03, 1.03)
     for ax in grid[::across]:
-        ax.set_ylabel("mean score (share)")
+        ax.set_ylabel("mean score")
     axes.label_below(grid, axes.length_label("context length (tokens)"))
     trained = [axes.mark_training(ax, frame) for ax in grid]
     axes.legend(figure, frame, styles, markers=True, extra=trained[0])
