@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssmax_eval.errors import UserError, shown, unknown
+from ssmax_eval.files import expanded
 from ssmax_eval.settings import from_yaml, shipped
 
 THRESHOLD = 0.856
@@ -120,7 +121,7 @@ def _member(given: str, path: Path) -> Member:
     if not given.endswith(YAML):
         file = shipped("tasks", "tasks").get(given)
         return Member(given, _called(file) if file else given)
-    file = path.parent / Path(given).expanduser()
+    file = path.parent / expanded(given)
     return Member(str(file), _called(file))
 
 
