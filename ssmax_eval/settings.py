@@ -159,8 +159,12 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def shipped(room: str, folder: str) -> dict[str, Path]:
-    """The YAML files that a room ships, by name: inside the package once it is installed, beside it in a checkout."""
+def shipped(room: str, folder: str, within: str = "") -> dict[str, Path]:
+    """The YAML files that a room ships, by name: inside the package once it is installed, beside it in a checkout.
+
+    `within` names a folder among them.
+    """
     package = Path(__file__).parent
     inside = package / room / "settings"
-    return {path.stem: path for path in sorted((inside if inside.is_dir() else package.parent / folder).glob("*.yaml"))}
+    place = inside if inside.is_dir() else package.parent / folder
+    return {path.stem: path for path in sorted((place / within).glob("*.yaml"))}

@@ -14,6 +14,7 @@ LAYERS = [
     {"errors"},
     {"measurement", "memory", "catalogue", "files", "limits", "user_code"},
     {"attention", "store", "corpus", "settings"},
+    {"suites"},
     {"report", "checkpoint"},
     {"rewriting"},
     {"model"},

@@ -74,6 +74,7 @@ def test_the_wheel_holds_the_package_and_its_data_alone(wheel: Path) -> None:
     assert {str(path.relative_to(ROOT / "ssmax_eval")) for path in data} <= held
     assert "py.typed" in held
     assert {f"tasks/settings/{path.name}" for path in (ROOT / "tasks").glob("*.yaml")} <= held
+    assert {f"tasks/settings/suites/{path.name}" for path in (ROOT / "tasks" / "suites").glob("*.yaml")} <= held
     assert {f"train/settings/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")} <= held
 
 

@@ -60,8 +60,8 @@ def chosen(ctx: click.Context, given: Mapping[str, Any], config: str | None) -> 
 
 
 def _key(parameter: click.Parameter) -> str:
-    """The name of an option as it is typed, or of an argument."""
-    return max(parameter.opts, key=len).lstrip("-")
+    """The name of an option as it is typed, the first of several, or of an argument."""
+    return max(parameter.opts, key=lambda name: name.startswith("--")).lstrip("-")
 
 
 def _content(path: Path, known: Mapping[str, click.Parameter]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _has_mappings(value: Any) -> bool:
 
 
 def _task(given: Any, shared: Collection[str], path: Path) -> "str | Draft":
-    """A task by its name, or with fields of its own: `{task: niah, lengths: [512]}`.
+    """A task or a suite by its name, or a task with fields of its own: `{task: niah, lengths: [512]}`.
 
     UserError for a field that the file gives to all tasks as well: `shared`.
     """
@@ -113,7 +113,10 @@ def _task(given: Any, shared: Collection[str], path: Path) -> "str | Draft":
     name = own.pop("task", None)
     if not isinstance(name, str):
         raise UserError(f"each task in {str(path)!r} must be a name, or a mapping with a 'task'; got {given!r}")
-    begun = draft(_placed("task", name, path.parent))
+    placed = _placed("task", name, path.parent)
+    if not own:
+        return placed
+    begun = draft(placed)
     if twice := sorted(set(own) & set(shared)):
         raise UserError(f"{str(path)!r} gives {twice[0]!r} to all tasks and to task {name!r}; give it once")
     if isinstance(own.get("texts"), str):

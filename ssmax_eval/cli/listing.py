@@ -9,6 +9,7 @@ from ssmax_eval.cli.table import aligned
 
 if TYPE_CHECKING:
     from ssmax_eval.cli.task_fields import TaskField
+    from ssmax_eval.suites import Suite
 
 
 NOT_ONE = {"auto": "the attention that the checkpoint was trained with", "none": "the model as it is, not rewritten"}
@@ -19,7 +20,7 @@ NOT_ONE = {"auto": "the attention that the checkpoint was trained with", "none":
 @click.option("--verbose", is_flag=True, help="Show every field of every task too, with its default.")
 @json_option
 def list_(verbose: bool, as_json: bool) -> None:
-    """List the checkpoints, attentions, tasks and recipes there are.
+    """List the checkpoints, attentions, tasks, suites and recipes there are.
 
     \b
     Examples:
@@ -38,6 +39,8 @@ def list_(verbose: bool, as_json: bool) -> None:
     _table("Attentions (--attention NAME:parameter=value,...)", attentions)
     tasks = {name: f"{one['about']}; to {max(one['settings']['lengths'])} tokens" for name, one in there.tasks.items()}
     _table("Tasks (--task NAME, or a YAML file of your own)", tasks)
+    suites = {name: _suite(one["tasks"]) for name, one in there.suites.items()}
+    _table("Suites of tasks (--suite NAME, or a YAML file of your own)", suites)
     recipes = {name: _recipe(content) for name, content in there.recipes.items()}
     _table("Recipes (ssmax-eval train NAME, or a YAML file of your own)", recipes)
     if verbose:
@@ -54,6 +57,8 @@ class There(NamedTuple):
     """By the name of the YAML file: the kind of task, what it is, and what the file sets."""
     fields: "dict[str, list[TaskField]]"
     """By the kind of task."""
+    suites: dict[str, dict[str, Any]]
+    """By name: the title, the threshold, and the tasks by ability."""
     recipes: dict[str, dict[str, Any]]
 
 
@@ -62,6 +67,7 @@ def _there() -> There:
     from ssmax_eval.checkpoint import PACKAGED
     from ssmax_eval.cli.task_fields import task_fields
     from ssmax_eval.settings import from_yaml, shipped
+    from ssmax_eval.suites import files, load
     from ssmax_eval.tasks import TASKS
 
     tasks = {name: from_yaml(path, "task file") for name, path in shipped("tasks", "tasks").items()}
@@ -73,8 +79,18 @@ def _there() -> There:
             for name, content in tasks.items()
         },
         {kind: task_fields(kind) for kind in TASKS},
+        {name: _plain_suite(load(name)) for name in files()},
         {name: from_yaml(path, "recipe") for name, path in shipped("train", "recipes").items()},
     )
+
+
+def _plain_suite(suite: "Suite") -> dict[str, Any]:
+    tasks = {ability: [member.given for member in members] for ability, members in suite.tasks.items()}
+    return {"title": suite.title, "threshold": suite.threshold, "tasks": tasks}
+
+
+def _suite(tasks: dict[str, list[str]]) -> str:
+    return f"{sum(map(len, tasks.values()))} tasks: {', '.join(tasks)}"
 
 
 def _recipe(content: dict[str, Any]) -> str:

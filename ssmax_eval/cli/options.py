@@ -102,9 +102,9 @@ def run_options(command: Any) -> Any:
         click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
                      help="Attention and parameters, as in ssmax:s=0.168; auto: as trained; none: the model as it is. "
                           "Repeatable."),
-        click.option("--task", "tasks", multiple=True, default=("niah", "loss", "key_attention"), show_default=True,
-                     callback=names_option,
-                     help="Tasks: niah,loss; a YAML file; or my_task.py:Class. Repeatable."),
+        click.option("--task", "--suite", "tasks", multiple=True, default=("niah", "loss", "key_attention"),
+                     show_default=True, callback=names_option,
+                     help="Tasks: niah,loss; a suite: ruler; a YAML file of either; or my_task.py:Class. Repeatable."),
         click.option("--lengths", callback=lengths_option, help="Context lengths in tokens: 512,1k,4k or 1000:8000:8."),
         click.option("--depths", callback=numbers_option, help="Needle depths: 0,0.5,1 or 0:1:5."),
         click.option("--trials", type=int, help="Repetitions of each length and depth."),

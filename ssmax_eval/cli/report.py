@@ -18,6 +18,13 @@ def _naming(command: Any) -> Any:
 
 @click.command()
 @options.report_options
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="FILE",
+    help="File of a suite of your own; shipped ones are shown anyway. Repeatable.",
+)
 @click.option("--multiples", is_flag=True, help="Write lengths as multiples of the training length.")
 @_naming
 def report(runs: tuple[str, ...], output: str, label: tuple[str, ...], **options: Any) -> None:

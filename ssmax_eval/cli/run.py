@@ -30,6 +30,7 @@ def run(ctx: click.Context, /, config: str | None, **given: Any) -> None:
       ssmax-eval run smollm2-135m --attention softmax --attention ssmax
       ssmax-eval run org/model --task niah,loss --lengths 1k,8k --depths 0:1:11 --dry-run
       ssmax-eval run org/model --task my_task.py:Mine --lengths 1k
+      ssmax-eval run org/model --suite ruler --lengths 4k,8k --trials 20
       ssmax-eval run --config experiment.yaml --json --quiet
     """
     from ssmax_eval.cli.experiment import chosen
@@ -46,6 +47,7 @@ def _run(
     from ssmax_eval.run.evaluate import prepare
     from ssmax_eval.run.forecast import forecast, forecasts
     from ssmax_eval.run.plan import execute, summary
+    from ssmax_eval.suites import is_own
 
     say = options.to_nobody if quiet else to_stderr
     if quiet:
@@ -62,15 +64,17 @@ def _run(
         else:
             click.echo(forecast(planned))
         return
+    own = [name for name in tasks if isinstance(name, str) and is_own(name)]
     execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
     try:
         if as_json:
             print_json({"output": output, **_results(planned)})
         else:
-            click.echo(summary(planned))
+            click.echo(summary(planned, own))
     finally:  # also where every cell has failed, so that there is nothing to sum up
         say("\nStored in:\n" + "\n".join(f"  {folder}" for folder in planned.folders))
-        say(f"Next: ssmax-eval report {shlex.quote(output)} -o report")
+        too = "".join(f" --suite {shlex.quote(name)}" for name in own)
+        say(f"Next: ssmax-eval report {shlex.quote(output)}{too} -o report")
 
 
 def _results(planned: "Plan") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ssmax_eval.report.comparison import compare, headlines, sentences
@@ -56,6 +56,7 @@ class Report(ModuleType):
         label: Mapping[str, str] | None = None,
         pool: str | None = None,
         multiples: bool = False,
+        suites: Sequence[str] = (),
     ) -> list[Path]:
         """Draw figures and tables, and write them into the folder `output`; return the files, the pages first.
 
@@ -64,8 +65,9 @@ class Report(ModuleType):
         the attention that the others are compared with, such as "softmax"; `label` maps patterns of checkpoints and
         attentions to names, such as
         "ssmax-seed*" to "SSMax"; `pool` "seed" makes one series of the seeds of a training; `multiples` writes lengths
-        as multiples of the training length. Prints nothing. Raises UserError where
-        there are no results, for an unknown style or baseline, and where the folder cannot be written.
+        as multiples of the training length; `suites` are the files of suites of your own, beside those that are
+        shipped. Prints nothing. Raises UserError where there are no results, for an unknown style, baseline or suite,
+        and where the folder cannot be written.
         """
         from ssmax_eval.report.reading import read
         from ssmax_eval.report.writing import write_report
@@ -73,7 +75,7 @@ class Report(ModuleType):
         frame, provenance = read(results)
         return write_report(
             *(frame, output), title=title, style=style, baseline=baseline, label=label, pool=pool,
-            multiples=multiples, provenance=provenance,
+            multiples=multiples, provenance=provenance, suites=suites,
         )  # fmt: skip
 
 

@@ -160,8 +160,12 @@ def trained_handle(lengths: Iterable[float]) -> Line2D:
 
 def says_trained(figure: Figure) -> str:
     """Return the sentence of a caption about the training length, where the figure draws it; else nothing."""
-    texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    return " Dashed: the training length." if any(text.startswith("training length") for text in texts) else ""
+    return " Dashed: the training length." if in_legend(figure, "training length") else ""
+
+
+def in_legend(figure: Figure, begins: str) -> bool:
+    """Return whether an entry of a figure's legend begins like this."""
+    return any(text.get_text().startswith(begins) for legend in figure.legends for text in legend.get_texts())
 
 
 def line(ax: Axes, table: pd.DataFrame, x: str, look: Mapping[str, Any], *, markers: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured, UserError
-from ssmax_eval.report import words
+from ssmax_eval.report import floors, floors_said, words
 from ssmax_eval.report.differences import ALL, all_differences, compared
 from ssmax_eval.report.labels import renamed
 from ssmax_eval.report.pairs import without_shared
@@ -33,7 +33,8 @@ def compare(
     Returns one row per pair, quantity and context length (tokens; 0 for all together): `baseline`, `series`,
     `quantity`, `context_length`, `mean` (series minus baseline), `low` and `high` (paired, 95 %), `n` (identical
     trials or documents), `method`, `p` (exact sign test, for shares), `gained`, `lost`, `unmatched`, `units` and `unit`
-    (what is independent, and how many) and `sentence`.
+    (what is independent, and how many), `floor` ("floor" or "ceiling" where a length tells little about a share, and
+    is left out of all together; see `floors`) and `sentence`.
     Raises UserError for an unknown baseline, for a single series, and where no two series measured the same quantity.
     """
     try:
@@ -68,7 +69,14 @@ def in_words(frame: pd.DataFrame, baseline: str | None = None, *, every: bool = 
     frame = labelled(frame)
     known = {found.label: found for found in compared(frame, every=every)}
     table = all_differences(frame, baseline, every=every)
-    return table.assign(sentence=[sentence(row, known[str(row["quantity"])]) for _, row in table.iterrows()])
+    where = {label: floors.levels(frame, found) for label, found in known.items()}
+    said = [_with_floors(row, known[str(row["quantity"])], where[str(row["quantity"])]) for _, row in table.iterrows()]
+    return table.assign(sentence=said)
+
+
+def _with_floors(row: pd.Series, found: TaskQuantity, where: pd.DataFrame) -> str:
+    """The sentence of a row, and what floors and ceilings have to do with it."""
+    return " ".join(filter(None, [sentence(row, found), floors_said.of_row(row, found, where)]))
 
 
 def sentence(row: pd.Series, found: TaskQuantity) -> str:
@@ -80,6 +88,8 @@ def sentence(row: pd.Series, found: TaskQuantity) -> str:
         what += f" over the first {tokens}" if found.quantity.pool == "prefix" else f" at {tokens}"
     what = f"{', '.join(shared)}: {what}" if shared else words.capital(what)
     rest = f" Left out: {_count(row['unmatched'], found)} that failed or are not shared." if row["unmatched"] else ""
+    if row["floor"] and row["context_length"] == ALL:
+        return f"{what}: inconclusive between {name} and {base}, since no length tells the two apart."
     if not row["n"]:
         why = "; nats per token of two tokenizers are not compared" if "per token" in found.quantity.unit else ""
         return f"{what}: {name} and {base} share no {words.unit(found)}, so they cannot be compared{why}.{rest}"

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ssmax_eval.errors import NothingMeasured
-from ssmax_eval.report import axes, tables, words
+from ssmax_eval.report import axes, floors, tables, words
 from ssmax_eval.report.quantities import TaskQuantity, find
 from ssmax_eval.report.series import labelled, looks
 from ssmax_eval.report.statistics import Scale
@@ -27,6 +27,7 @@ def by_length(
     found = find(frame, quantity)
     table = tables.by_length(frame, found, lengths).dropna(subset="mean")
     figure, ax = _curve(frame, found, table, "context_length", markers=True)
+    floors.hollow(ax, table, found, looks(frame))
     label = f"mean {found.label} over the length" if found.quantity.pool == "prefix" else words.best(found)
     unit = f"share of {words.plural(words.unit(found))}" if found.quantity.pool == "share" else found.quantity.unit
     # The label of a narrow figure has little room beside a low panel.

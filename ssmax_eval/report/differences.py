@@ -6,11 +6,13 @@ silently dropped.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured
-from ssmax_eval.report import statistics
+from ssmax_eval.report import floors, statistics
 from ssmax_eval.report.matching import comparable, matched, needed, sides
 from ssmax_eval.report.pairs import pairs
 from ssmax_eval.report.prefixes import prefix_means
@@ -29,7 +31,7 @@ ALL = 0
 """Stands for all context lengths together."""
 COLUMNS = [
     *("baseline", "series", "quantity", "context_length", "mean", "low", "high", "n", "method", "p"),
-    *("gained", "lost", "unmatched", "units", "unit"),
+    *("gained", "lost", "unmatched", "units", "unit", "floor"),
 ]
 
 
@@ -42,8 +44,9 @@ def differences(
     unit), `low` and `high` (paired, 95 %, by `method`; NaN below five units), `n` (cells or documents that both
     measured
     alike), `p` (exact sign test over units, for shares), `gained` and `lost` (found by only one of the two, for
-    shares), `unmatched` (left out: failed, not the same, or measured by one alone), `units` (independent ones) and
-    `unit` (what they are). A prefix quantity has a row for every L, and none for all together.
+    shares), `unmatched` (left out: failed, not the same, or measured by one alone), `units` (independent ones),
+    `unit` (what they are) and `floor` ("floor" or "ceiling" where a length tells little, see `floors`; all together
+    leaves it out). A prefix quantity has a row for every L, and none for all together.
     Raises NothingMeasured where no two series measured it, UserError as `pairs` does.
     """
     frame = labelled(frame)
@@ -52,17 +55,20 @@ def differences(
     values = prefix_means(frame, found) if found.quantity.pool == "prefix" else None
     rows = needed(frame, found) if values is None else values
     held = set(rows["series"].astype("str"))
+    where = floors.levels(rows, found)
     parts = []
     for base, name in couples:
         if {base, name} <= held:
             pair = rows[rows["series"].isin([base, name])]
+            marks = floors.marked(where, base, name)
             if values is None:
-                of_pair = _of_cells(pair, found, base, name)
+                of_pair = _of_cells(pair, found, base, name, marks)
             else:
                 same = comparable(rows_of(frame, found), found, base, name)
                 of_pair = _of_prefixes(found, pair, base, name, same=same)
             told = " or ".join(cluster_names(frame[frame["series"].isin([base, name])], found))
-            parts.append(of_pair.assign(baseline=base, series=name, quantity=found.label, unit=told))
+            marks_of = floors.column(of_pair["context_length"], marks, ALL)
+            parts.append(of_pair.assign(baseline=base, series=name, quantity=found.label, unit=told, floor=marks_of))
     if not parts:
         raise NothingMeasured(f"no two series to compare have both measured {found.label}")
     return pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS)
@@ -90,20 +96,24 @@ def compared(frame: pd.DataFrame, *, every: bool = False) -> list[TaskQuantity]:
     return [found for found in declared(frame) if found.summarised or (every and found.quantity.better)]
 
 
-def _of_cells(frame: pd.DataFrame, found: TaskQuantity, base: str, name: str) -> pd.DataFrame:
+def _of_cells(
+    frame: pd.DataFrame, found: TaskQuantity, base: str, name: str, marks: Collection[int] = ()
+) -> pd.DataFrame:
     cells = matched(frame, found, base, name)
     cells["change"] = (cells["value_series"] - cells["value_baseline"]).where(cells["match"] == "both")
-    both = pd.concat([cells.assign(context_length=ALL), cells])
+    telling = cells[~cells["context_length"].isin(marks)]
+    both = pd.concat([telling.assign(context_length=ALL), cells])
     # A unit of all lengths together is one at one length.
-    both["length"] = pd.concat([cells["context_length"], cells["context_length"]]).to_numpy()
+    both["length"] = pd.concat([telling["context_length"], cells["context_length"]]).to_numpy()
     share = found.quantity.pool == "share" and cells["change"].dropna().isin([-1, 0, 1]).all()
     # The clusters are those of the pair: seeds, trials of one length, or texts.
     both = clustered(both.assign(series=name, context_length=both["length"]), found).assign(
         context_length=both["context_length"].to_numpy()
     )
     rows = []
-    for length, part in both.groupby("context_length"):
-        rows.append({"context_length": length, **(_share(part) if share else _mean(part, found))})
+    for length in [ALL, *sorted(cells["context_length"].unique())]:
+        part = both[both["context_length"] == length]
+        rows.append({"context_length": int(length), **(_share(part) if share else _mean(part, found))})
     return pd.DataFrame(rows)
 
 

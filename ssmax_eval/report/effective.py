@@ -28,6 +28,8 @@ SHORT = 1024
 """NoLiMa's short contexts: up to this many tokens, or the shortest measured if that is longer."""
 EPSILON = 0.1
 """How far the loss may lie above the baseline's on the same text, in nats per token."""
+MANY = 3
+"""Quantities with the same rule that have a column each; more have a row each."""
 TRIALS = 50
 """Trials that each cell needs for the rule of all depths. The worst of several depths is found by chance among few:
 with
@@ -83,20 +85,29 @@ def headline(frame: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     """Return `effective_lengths` for reading: a row per series, a column per rule, `4,096 (2×) [2,048, 8,192]`.
 
     `≥` says that the longest measured length passes, `<` that the shortest does not. Where two quantities have the
-    same rule, the columns name the quantity too.
+    same rule, the columns name the quantity too; where many have, there is a row per series and quantity.
     """
-    table = effective_lengths(frame, baseline)
+    return readable(effective_lengths(frame, baseline))
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what `headline` says of a table of `effective_lengths`."""
+    table = table.copy()
     table["text"] = [
-        _text(*row)
+        written(*row)
         for row in zip(*(table[c] for c in ("length", "low", "high", "shortest", "longest", "multiple")), strict=True)
     ]
-    twice = table.groupby("rule")["quantity"].transform("nunique") > 1
-    table["column"] = table["rule"].where(~twice, table["quantity"] + ": " + table["rule"].map(RULES))
-    wide = table.pivot(index="series", columns="column", values="text").fillna("")
+    sharing = table.groupby("rule")["quantity"].transform("nunique")
+    many = sharing.max() > MANY
+    table["column"] = table["rule"].where((sharing == 1) | many, table["quantity"] + ": " + table["rule"].map(RULES))
+    index = ["series", "quantity"] if many else ["series"]
+    wide = table.pivot(index=index, columns="column", values="text").fillna("")
     return wide[[*(rule for rule in RULES if rule in wide), *(name for name in wide if name not in RULES)]]
 
 
-def _text(length: float, low: float, high: float, shortest: float, longest: float, multiple: float) -> str:
+def written(length: float, low: float, high: float, shortest: float, longest: float, multiple: float) -> str:
+    """Write one effective length, as `headline` says."""
+
     def bound(value: float) -> str:
         if value == 0:
             return f"< {shortest:,.0f}"
@@ -118,7 +129,7 @@ def _share(frame: pd.DataFrame, found: TaskQuantity, _: str | None) -> pd.DataFr
         if cells is not None and cells.loc[cells["series"] == name, "n"].min() >= TRIALS:
             margins["all depths"] = _worst_depth(cells[cells["series"] == name], lengths) - RULER
         for rule, margin in margins.items():
-            rows.append((name, rule, *_last(lengths, margin), lengths[0], lengths[-1]))
+            rows.append((name, rule, *last(lengths, margin), lengths[0], lengths[-1]))
     return _table(rows)
 
 
@@ -147,7 +158,7 @@ def _worst_depth(cells: pd.DataFrame, lengths: Array) -> Array:
     return np.stack(worst).astype(np.float64)
 
 
-def _last(lengths: Array, margin: Array) -> list[float]:
+def last(lengths: Array, margin: Array) -> list[float]:
     """The last length before the first negative margin, for each of [mean, low, high][lengths].
 
     What was not measured passes only at the upper end: it shows nothing, and excludes nothing. Where a measured length
@@ -169,7 +180,7 @@ def _loss(frame: pd.DataFrame, found: TaskQuantity, baseline: str | None) -> pd.
         part = part.sort_values("context_length")
         lengths = part["context_length"].to_numpy("int64")
         margin = EPSILON - part[["mean", "high", "low"]].to_numpy("float64").T
-        rows.append((name, "loss", *_last(lengths, margin), lengths[0], lengths[-1]))
+        rows.append((name, "loss", *last(lengths, margin), lengths[0], lengths[-1]))
     return _table(rows)
 
 

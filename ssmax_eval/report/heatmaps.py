@@ -23,6 +23,9 @@ RED_YELLOW_GREEN = LinearSegmentedColormap.from_list("red-yellow-green", ["#F049
 """The palette that needle heatmaps are known by; the default can be read by colour-blind eyes."""
 MISSING, ALARM = "#C9C9C9", "#D81B3C"
 FAILED: dict[str, Any] = {"facecolor": "white", "edgecolor": ALARM, "hatch": "/////", "linewidth": 0}
+LITTLE = "floor or ceiling: tells little"
+"""The legend's entry for hatched columns."""
+HATCHED: dict[str, Any] = {"facecolor": "none", "edgecolor": "#999999", "hatch": "..", "linewidth": 0}
 Array = npt.NDArray[np.float64]
 
 
@@ -144,6 +147,12 @@ def mark_failures(ax: Axes, mean: Array, failed: Array) -> None:
             ax.add_patch(Polygon(corner, facecolor=ALARM, edgecolor="white", linewidth=0.5))
 
 
+def hatch_columns(ax: Axes, columns: list[int], depths: int) -> None:
+    """Hatch whole columns of a grid, beneath what is written into its cells."""
+    for column in columns:
+        ax.add_patch(Rectangle((column - 0.5, -0.5), 1, depths, **HATCHED))
+
+
 def write_cells(ax: Axes, mesh: Any, values: Array, texts: list[list[str]], room: tuple[float, float]) -> None:
     """Write lines of text into the cells that have a value, if they are readable at the size of a cell."""
     wide, high = room
@@ -201,6 +210,7 @@ def handles(shown: dict[str, bool]) -> list[Any]:
     known: dict[str, Any] = {
         "not run": Patch(color=MISSING),
         "no shared trial": Patch(color=MISSING),
+        LITTLE: Patch(**HATCHED),
         "all trials failed": Patch(**FAILED),
         "some trials failed": Line2D([], [], linestyle="", marker=(3, 0, -45), color=ALARM),
         "mean over depths": Line2D([], [], color="black", marker="o"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ssmax_eval.errors import NothingMeasured
-from ssmax_eval.report import effective, plots, tables, views, words
+from ssmax_eval.report import axes, effective, heatmaps, plots, tables, views, words
 from ssmax_eval.report.comparison import sentences
 from ssmax_eval.report.content import Picture, Section, Table
 from ssmax_eval.report.differences import differences
@@ -17,7 +17,10 @@ from ssmax_eval.report.provenance import notes, provenance_tables
 from ssmax_eval.report.quantities import TaskQuantity, declared, summarised
 from ssmax_eval.report.series import labelled, series_table
 from ssmax_eval.report.statistics import FEWEST
+from ssmax_eval.report.suite_section import suite_section
+from ssmax_eval.report.suites import known, scored_suites
 from ssmax_eval.report.summary import measures, summary_tables
+from ssmax_eval.suites import Suite
 
 FEW = 4
 """With more sentences of comparison than this, they go into their own section and not into the summary."""
@@ -28,20 +31,24 @@ def sections(
     *,
     baseline: str | None = None,
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
+    suites: Sequence[str | Suite] = (),
 ) -> list[Section]:
     """Return every section that these results can fill.
 
     `frame` is results as from `read_results`, `baseline` the series or attention that others are compared with (see
-    `pairs.pairs`), `provenance` what is on record for each run. What was not measured leaves out its section; raises
-    UserError for an unknown baseline and when no cell has been measured.
+    `pairs.pairs`), `provenance` what is on record for each run, `suites` those of the user's own. What was not
+    measured leaves out its section; raises UserError for an unknown baseline and when no cell has been measured.
     """
     frame = labelled(frame)
     several = baseline is not None or len(series_table(frame)) > 1
     said = _sentences(frame, baseline) if several else []
     few = len(said) <= FEW
+    of_suites = scored_suites(frame, known(suites))
+    covered = {name for suite in of_suites for name in suite.found}
     parts = [
-        _summary(frame, said if few else [], baseline),
+        _summary(frame, said if few else [], baseline, covered),
         _comparison(frame, baseline, [] if few else said) if several else None,
+        *(suite_section(suite, frame, baseline) for suite in of_suites),
         *_of_tasks(frame),
         _failures(frame),
         _provenance(frame, provenance or {}),
@@ -49,7 +56,8 @@ def sections(
     return [part for part in parts if part is not None]
 
 
-def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None) -> Section:
+def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None, covered: set[str]) -> Section:
+    """The headline values; those of the tasks in `covered` are in the sections of suites, and here as numbers."""
     about = series_table(frame)
     trained = about["train_length"].map("at {:,.0f} tokens".format).replace("at nan tokens", "at an unknown length")
     about = about.assign(train_length=trained)
@@ -61,22 +69,21 @@ def _summary(frame: pd.DataFrame, said: list[str], baseline: str | None) -> Sect
     blocks = [
         Table(f"summary-{found.file}", f"{meaning}, by tokens", part, folded=False)
         for found, meaning, part in summary_tables(frame)
+        if not set(found.tasks) <= covered
     ]
     numbers = [Table("summary", "Every value above as numbers", measures(frame))]
     try:
-        readable = effective.headline(frame, baseline).rename(columns=effective.RULES).reset_index()
+        lengths = effective.effective_lengths(frame, baseline)
+        readable = effective.readable(lengths)
         caption = (
             "Effective length: the last measured length, counted up from the shortest, that keeps what the column "
             f"asks; in tokens (multiple of the training length) [95 % interval, none below {FEWEST} independent units]"
             + f". {effective.RULES['all depths']} is left out: it needs {effective.TRIALS} trials in every cell"
-            * ("all depths" not in effective.headline(frame, baseline) and "depth" in frame)
+            * ("all depths" not in readable and "depth" in frame)
         )
-        blocks.insert(0, Table("effective-length", caption, readable, folded=False))
-        numbers.append(
-            Table(
-                "effective-length-numbers", "Effective length as numbers", effective.effective_lengths(frame, baseline)
-            )
-        )
+        named = readable.rename(columns=effective.RULES).reset_index()
+        blocks.insert(0, Table("effective-length", caption, named, folded=False))
+        numbers.append(Table("effective-length-numbers", "Effective length as numbers", lengths))
     except NothingMeasured:
         pass
     text += said
@@ -96,15 +103,23 @@ def _comparison(frame: pd.DataFrame, baseline: str | None, said: list[str]) -> S
     pairs(frame, baseline)
     for found in summarised(frame):
         try:
-            table = differences(frame, baseline, found).dropna(axis="columns", how="all")
+            table = differences(frame, baseline, found)
         except NothingMeasured:
             continue
-        numbers.append(Table(f"{found.file}-difference", _difference(found), table))
+        marked = bool((table["floor"] != "").any())
+        table = table.dropna(axis="columns", how="all").drop(columns=[] if marked else ["floor"])
+        numbers.append(Table(f"{found.file}-difference", _difference(found) + _FLOORS * marked, table))
         if "heatmap" in found.quantity.views:
             pictures.append(_difference_map(frame, baseline, found))
     if not numbers:
         return None
     return Section("Comparison", ["Differences are always series minus baseline.", *said], pictures, numbers)
+
+
+_FLOORS = (
+    " Floor: lengths at which both are near the smallest or the largest value, or cannot be told from it; all together "
+    "leaves them out."
+)
 
 
 def _difference(found: TaskQuantity) -> str:
@@ -123,6 +138,8 @@ def _difference_map(frame: pd.DataFrame, baseline: str | None, found: TaskQuanti
         "baseline. Red: lower. Grey: no trial that both have."
     )
     figure = plots.difference_heatmap(frame, baseline, found)
+    if axes.in_legend(figure, heatmaps.LITTLE):
+        caption += " Dotted: lengths at the floor or the ceiling, which tell little about a difference."
     return Picture(f"{found.file}-difference", figure, caption)
 
 

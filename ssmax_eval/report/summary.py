@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -9,9 +11,13 @@ from ssmax_eval.errors import NothingMeasured, UserError, harmless
 from ssmax_eval.report import tables, words
 from ssmax_eval.report.quantities import TaskQuantity, find, summarised
 from ssmax_eval.report.series import labelled, series_table
+from ssmax_eval.report.suites import Scored, known, means, scored_suites
+from ssmax_eval.suites import Suite
 
 WIDTH = 100
 """Columns of the terminal."""
+SUITE_DIGITS = 2
+"""Decimals of the scores of a suite."""
 
 
 def measures(frame: pd.DataFrame) -> pd.DataFrame:
@@ -99,13 +105,25 @@ def _by_tokens(wide: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(["series", *(f"{int(length):,}" for length in wide.columns)], axis=1)
 
 
-def terminal(frame: pd.DataFrame) -> str:
-    """Return the summary as aligned text of at most 100 columns, one block per measure.
+def suite_means(of: Scored) -> pd.DataFrame:
+    """Return the mean over the tasks of a suite as text: a row per series, a column per context length."""
+    table = means(of)
+    texts = [interval(*row, SUITE_DIGITS) for row in zip(table["mean"], table["low"], table["high"], strict=True)]
+    wide = table.assign(text=texts).pivot(index="series", columns="context_length", values="text")
+    return _by_tokens(wide.reindex([name for name in of.series if name in wide.index]))
 
-    A block that is too wide goes on below itself; only names that are very long can make it wider.
+
+def terminal(frame: pd.DataFrame, suites: Sequence[str | Suite] = ()) -> str:
+    """Return the summary as aligned text of at most 100 columns, one block per measure, then one per suite.
+
+    A block that is too wide goes on below itself; only names that are very long can make it wider. `suites` are those
+    of the user's own.
     """
-    blocks = ["\n".join([meaning, *_lines(table)]) for _, meaning, table in summary_tables(frame)]
-    return harmless("\n\n".join(blocks))
+    blocks = [(meaning, table) for _, meaning, table in summary_tables(frame)]
+    for of in scored_suites(frame, known(suites)):
+        if len(table := suite_means(of)):
+            blocks.append((f"{of.suite.title}: mean over {len(of.found)} tasks (share; 95 % over {of.over})", table))
+    return harmless("\n\n".join("\n".join([meaning, *_lines(table)]) for meaning, table in blocks))
 
 
 def _lines(table: pd.DataFrame) -> list[str]:

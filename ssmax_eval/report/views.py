@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ssmax_eval.report import axes, plots, summary, tables, words
+from ssmax_eval.report import axes, floors, plots, summary, tables, words
 from ssmax_eval.report.content import Picture, Table
 from ssmax_eval.report.quantities import TaskQuantity, declared
 
@@ -30,7 +30,8 @@ def by_length(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     """A line per series against context length, and its numbers."""
     name, caption = f"{found.file}-by-length", words.by_length(frame, found)
     table, figure = tables.by_length(frame, found), plots.by_length(frame, found)
-    return Shown([Picture(name, figure, caption + axes.says_trained(figure))], [Table(name, caption, table)])
+    drawn = caption + axes.says_trained(figure) + floors.says_hollow(table, found)
+    return Shown([Picture(name, figure, drawn)], [Table(name, caption, table)])
 
 
 def heatmap(frame: pd.DataFrame, found: TaskQuantity) -> Shown:

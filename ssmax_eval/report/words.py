@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from ssmax_eval.report.quantities import TaskQuantity, cluster_names, present
@@ -30,6 +32,12 @@ def plural(word: str) -> str:
     """Return the plural of the name of a unit: trials, documents, stories."""
     word = word.replace("_", " ")
     return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Write a list in words: "a", "a and b", "a, b and c"."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def unit(found: TaskQuantity) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ssmax_eval.report.content import Section
 from ssmax_eval.report.labels import renamed
 from ssmax_eval.report.provenance import model_index
 from ssmax_eval.report.sections import sections
+from ssmax_eval.suites import Suite
 
 STYLES = ("single", "double", "slides")
 UNDATED: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
@@ -39,13 +40,14 @@ def write_report(
     pool: str | None = None,
     multiples: bool = False,
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
+    suites: Sequence[str | Suite] = (),
 ) -> list[Path]:
     """Write the report of these results into `directory` and return the files, the pages first.
 
     `frame` is results as from `read_results`; `style` is `single`, `double` or `slides`; `baseline` is the
     series or attention that the others are compared with; `label` and `pool` name and pool checkpoints, as
     `labels.renamed` says; `multiples` writes lengths as multiples of the training length on axes; `provenance` holds
-    what is on record for each run name.
+    what is on record for each run name; `suites` are those of the user's own, by their files.
     Writes `report.html` (self-contained), `report.md`, `model-index.yaml`, `figures/*.png` and `*.pdf`, and
     `tables/*.csv`, with `*.tex` for those meant to be read and `*.parquet` where pyarrow is installed. Each
     file appears under its name only when it is complete. Raises UserError when there is nothing to report or
@@ -56,7 +58,7 @@ def write_report(
         raise UserError(f"unknown style '{style}'; known: {', '.join(STYLES)}")
     frame = renamed(frame, label, pool)
     with axes.in_multiples(frame, multiples), matplotlib.style.context(f"ssmax_eval.report.styles.{style}"):
-        parts = sections(frame, baseline=baseline, provenance=provenance)
+        parts = sections(frame, baseline=baseline, provenance=provenance, suites=suites)
         files: dict[str, bytes | None] = {
             "report.html": _page(parts, title).encode(),
             "report.md": _markdown(parts, title).encode(),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ssmax_eval.attention import Attention
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
-from ssmax_eval.run import plan as planning
-from ssmax_eval.run.plan import Plan, Say, execute, log, plan, results
+from ssmax_eval.run.choosing import Say, choose, log
+from ssmax_eval.run.plan import Plan, execute, plan, results
 from ssmax_eval.tasks import Task
 from ssmax_eval.tasks.trained import advice
 
@@ -38,7 +38,8 @@ def evaluate(
     Args:
         checkpoint: a hub id, a folder, a .gguf file or a packaged name; or a `Checkpoint`.
         attention: one or several, as "ssmax:s=0.168", "my_attention.py:Mine" or an `Attention`; "auto": as trained.
-        tasks: one or several, as a name, the path of a YAML file, "my_task.py:Mine", a class or a `Task`.
+        tasks: one or several, as a name, the path of a YAML file, "my_task.py:Mine", a class or a `Task`; or a suite
+            by its name or file, such as "ruler", which stands for its tasks.
         output: folder of runs.
         batch_size: cells measured together; None chooses it for each context length.
         prefill_chunk: tokens that run through the layers at a time; bounds memory. None: all.
@@ -108,7 +109,7 @@ def prepare(
         "chat_template": chat_template,
     }  # fmt: skip
     changes = {name: value for name, value in fields.items() if value is not None} | dict(settings or {})
-    chosen = planning.tasks(_several(tasks, (str, Task, type)), changes, max_length, say)
+    chosen = choose(_several(tasks, (str, Task, type)), changes, max_length, say)
     if isinstance(checkpoint, str):
         checkpoint = _checkpoint(checkpoint, loading)
     elif loading:

@@ -1,38 +1,27 @@
-"""What a command does, step by step: choose the tasks, plan the runs, execute them, sum up."""
+"""What a command does, step by step: plan the runs of the tasks that were chosen, execute them, sum up."""
 
-import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ssmax_eval.attention import Attention, Unrewritten, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.errors import UserError, unknown
+from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.model import Model, resolve, running
 from ssmax_eval.run import estimate
+from ssmax_eval.run.choosing import Say, log
 from ssmax_eval.run.identity import Run
 from ssmax_eval.run.measure import measure, missing
 from ssmax_eval.run.progress import Progress
 from ssmax_eval.run.session import session
 from ssmax_eval.store import Store, read_results
-from ssmax_eval.tasks import Draft, Task, draft
+from ssmax_eval.tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Say = Callable[[str], None]
-"""Takes a line for a person to read."""
-
-log = logging.getLogger(__name__)
-
-MOST_CELLS = 1_000_000
-"""Cells that one run may have: at ten milliseconds a cell, three hours."""
-LONGEST = 1 << 30
-"""Tokens of the longest context; no model runs so many, and an estimate for more would mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,49 +43,6 @@ class Plan:
     def folders(self) -> tuple[str, ...]:
         """Where the runs are stored."""
         return tuple(str(self.store.root / run.name) for run in self.todo)
-
-
-def tasks(
-    given: Sequence[str | Task | type[Task] | Draft],
-    changes: Mapping[str, Any],
-    max_length: int | None = None,
-    say: Say = log.info,
-) -> list[Task]:
-    """Return the tasks with changed fields; a change goes to every task that has the field.
-
-    `given` is as in `ssmax_eval.tasks.draft`. Lengths beyond `max_length` are left out. UserError for a field that no
-    task has, a wrong value, or a task without any length left.
-    """
-    drafts = [draft(one) for one in given]
-    known = {name for one in drafts for name in one.names}
-    for name in changes:
-        if name not in known:
-            kinds = ", ".join(one.cls.kind for one in drafts)
-            raise unknown(f"field of task {kinds}:", name, known)
-    chosen = [one.build({name: value for name, value in changes.items() if name in one.names}) for one in drafts]
-    for task in chosen:
-        _refuse_too_much(task)
-    return chosen if max_length is None else [_shortened(task, max_length, say) for task in chosen]
-
-
-def _refuse_too_much(task: Task) -> None:
-    """Raise UserError for a grid that is too large to be written down, before it is."""
-    sizes = {name: len(v) if isinstance(v, list) else v for name, v in task.grid_settings().items()}
-    counts = {name: size for name, size in sizes.items() if isinstance(size, int) and size > 1}
-    if (cells := math.prod(counts.values())) > MOST_CELLS:
-        factors = " x ".join(f"{size:,} {name}" for name, size in counts.items())
-        raise UserError(f"task {task.name!r} would have {cells:,} cells ({factors}); a run has at most {MOST_CELLS:,}")
-    if (longest := max(task.lengths)) > LONGEST:
-        raise UserError(f"lengths of task {task.name!r} must be at most {LONGEST:,} tokens; given {longest:,}")
-
-
-def _shortened(task: Task, longest: int, say: Say) -> Task:
-    kept = tuple(n for n in task.lengths if n <= longest)
-    if not kept:
-        raise UserError(f"--max-length {longest} leaves no length of task {task.name!r} {list(task.lengths)}")
-    if left := [n for n in task.lengths if n > longest]:
-        say(f"{task.name}: left out beyond --max-length: {', '.join(map(str, left))}")
-    return replace(task, lengths=kept)
 
 
 def plan(
@@ -213,8 +159,8 @@ def results(plan: Plan) -> "pd.DataFrame":
     return read_results(*plan.folders)
 
 
-def summary(plan: Plan) -> str:
-    """Return the final table of a plan's runs."""
+def summary(plan: Plan, suites: Sequence[str] = ()) -> str:
+    """Return the final tables of a plan's runs, also for `suites` of the user's own, by their files."""
     from ssmax_eval.report import terminal
 
-    return terminal(results(plan))
+    return terminal(results(plan), suites)

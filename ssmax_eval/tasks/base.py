@@ -81,6 +81,13 @@ class Task(ABC):
         said = f" ({self.preset})" if self.preset else ""
         return [replace(quantity, title=quantity.title + said) for quantity in self.quantities]
 
+    def needs(self) -> str:
+        """Return what the user has to give before this can be measured: an option, and what it takes.
+
+        "" where nothing is missing, as here. A task of a suite that needs something is left out of it.
+        """
+        return ""
+
     @abstractmethod
     def cells(self) -> list[Cell]:
         """Return the whole grid, in the order in which it is measured."""

@@ -68,9 +68,15 @@ class ContextGainAnswer(NeedleTask):
         for i, (prompt, short) in enumerate(zip(prompts, self._alone(model, prompts), strict=True)):
             long = -answer.logprobs[i, prompt.answer_start - len(prompt.ids) :]
             values = scored(model.tokenizer, prompt, answer.logprobs[i], answer.chosen[i])
-            digest = text_digest(f"{prompt.text} [{self.near}]")
+            digest = self._digest(prompt)
             results.append(({**values, **gain(long, short), "prompt_digest": digest}, dict[str, list[Any]]()))
         return results
+
+    def prompt_digest(self, cell: Cell, tokenizer: Any) -> str:
+        return self._digest(self.haystack(tokenizer)[0].prompt(cell))
+
+    def _digest(self, prompt: Prompt) -> str:
+        return text_digest(f"{prompt.text} [{self.near}]")
 
     def _alone(self, model: "Model", prompts: list[Prompt]) -> list[Tensor]:
         """Return the losses of each prompt's answer after the short context."""

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ssmax_eval import suites
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.settings import built, checked, from_yaml, shipped
 from ssmax_eval.tasks.base import RESERVED, Task
@@ -54,8 +55,10 @@ def draft(given: str | Task | type[Task] | Draft) -> Draft:
         return _from_file(Path(given))
     if ":" in given:
         return Draft(_usable(load_class(given, Task, "--task")), {}, repr(given))
+    if given in suites.files():
+        raise UserError(f"{given!r} is a suite of tasks, not one; it takes no fields of its own")
     if given not in settings():
-        raise unknown("task", given, settings())
+        raise unknown("task", given, {**settings(), **suites.files()})
     return _from_file(settings()[given])
 
 
@@ -71,6 +74,8 @@ def overridden(task: Task, changes: Mapping[str, Any]) -> Task:
 
 def _from_file(path: Path) -> Draft:
     content = from_yaml(path, "task file")
+    if isinstance(content, dict) and "suite" in content:
+        raise UserError(f"{str(path)!r} is a suite of tasks, not one; it takes no fields of its own")
     if not isinstance(content, dict) or not isinstance(content.get("task"), str):
         raise UserError(
             f"{str(path)!r} must be a mapping with a 'task' (one of: {', '.join(TASKS)}, or my_task.py:Mine)"

@@ -41,7 +41,7 @@ def test_the_list_with_every_field() -> None:
 
 def test_the_list_as_json() -> None:
     there = answer("list")
-    assert set(there) == {"checkpoints", "attentions", "tasks", "fields", "recipes"}
+    assert set(there) == {"checkpoints", "attentions", "tasks", "fields", "suites", "recipes"}
     assert list(there["attentions"]) == [*ATTENTIONS, "auto", "none"]
     assert "none   the model as it is, not rewritten" in re.sub(" {4,}", "   ", call("list").stdout)
     assert there["tasks"]["niah_demo"]["kind"] == "niah"
@@ -53,3 +53,10 @@ def test_the_list_as_json() -> None:
     }  # fmt: skip
     assert there["recipes"]["cpu"]["layers"] == 2
     assert "smollm2-135m" in there["checkpoints"]
+
+
+def test_the_list_shows_suites() -> None:
+    assert "  ruler  13 tasks: retrieval, tracing, aggregation, question answering\n" in call("list").stdout
+    suite = answer("list")["suites"]["ruler"]
+    assert suite["threshold"] == 0.856
+    assert suite["tasks"]["tracing"] == ["ruler_vt"]

@@ -14,7 +14,7 @@ import click
 import yaml
 from hypothesis import strategies as st
 
-from ssmax_eval import read_results
+from ssmax_eval import read_results, suites
 from ssmax_eval.attention import parse
 from ssmax_eval.checkpoint import rope
 from ssmax_eval.cli import options
@@ -58,6 +58,7 @@ RUN: dict[str, Any] = {
 }  # fmt: skip
 SESSION = {"kind": "session", "started": "", "given": {"checkpoint": "a", "texts": [], "grid": {}}, "versions": {}}
 TASK_FILE = yaml_value(task_files()["niah"].read_text(), "niah")
+SUITE = {"suite": "mine", "title": "Mine", "threshold": 0.5, "tasks": {"finding": ["niah", "b.yaml"], "more": ["loss"]}}
 RECIPE = yaml_value(recipe.recipes()["cpu"].read_text(), "cpu")
 WITHOUT_CRC = b"".join(json.dumps({**RECORD, "cell": {"context_length": n}}).encode() + b"\n" for n in (4, 8, 16))
 
@@ -135,6 +136,7 @@ PARSERS = {
     "yaml": Parser(texts, lambda text: yaml_value(text, "here")),
     "yaml bytes": Parser(damaged(as_yaml(TASK_FILE).encode()), in_a_file(".yaml", lambda path: load(str(path)))),
     "task file": Parser(mutated(TASK_FILE).map(as_yaml), in_a_file(".yaml", lambda path: load(str(path)))),
+    "suite file": Parser(mutated(SUITE).map(as_yaml), in_a_file(".yaml", lambda path: suites.load(str(path)))),
     "task name": Parser(texts, load),
     "--set": Parser(st.lists(SETTINGS, max_size=3), lambda given: task_of(assignments(given))),
     "task from Python": Parser(st.dictionaries(st.sampled_from(FIELDS), values, max_size=3), task_of),

@@ -128,7 +128,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "the effective length": (effective.tables, "by_depth"),
     "the sentences": (sections, "sentences"),
     "the differences": (sections, "differences"),
-    "the headline": (effective, "headline"),
+    "the effective lengths": (effective, "effective_lengths"),
 }
 
 
