@@ -13,6 +13,7 @@ from ssmax_eval.cli.table import aligned
 
 if TYPE_CHECKING:
     from ssmax_eval.run.plan import Plan
+    from ssmax_eval.tasks.harness.metrics import Aggregate
     from ssmax_eval.tasks.harness.task import Harness
 
 
@@ -70,10 +71,11 @@ class Row(NamedTuple):
     """One number of the harness."""
 
     task: str
+    """A task, or a group of which all tasks were measured."""
     metric: str
     """As in the harness's results: `acc,none`."""
-    shots: int
-    """Solved examples before each question."""
+    shots: int | None
+    """Solved examples before each question; None for a group."""
     attention: str
     value: float
     stderr: float | None
@@ -87,18 +89,24 @@ def _rows(planned: "Plan", tasks: "list[Harness]") -> list[Row]:
     from ssmax_eval.attention import describe
 
     known, found = {task.name: task for task in tasks}, []
+    by_attention: dict[str, dict[str, list[Aggregate]]] = {}
     for run in planned.runs:
         task, there = known[run.task.name], planned.store.cells(run.name)
         numbers = task.aggregates([there[cell] for cell in run.task.cells() if cell in there])
         if planned.todo[run]:
             told = {name: value for one in numbers for name, value in one.as_told().items()}
             planned.store.note(run.name, {"kind": "harness", "documents": task.documents, "results": told})
-        found += [
-            Row(task.name, one.key, task.shots, describe(run.attention), one.value, one.stderr, one.documents)
-            for one in numbers
-        ]
+        by_attention.setdefault(describe(run.attention), {})[task.benchmark] = numbers
+        found += [_row(task.name, task.shots, describe(run.attention), one) for one in numbers]
+    for attention, some in by_attention.items():
+        groups = dict.fromkeys(pair for task in tasks for pair in task.of_groups(some))
+        found += [_row(name, None, attention, one) for name, one in groups]
     order = list(dict.fromkeys((row.task, row.metric) for row in found))
     return sorted(found, key=lambda row: order.index((row.task, row.metric)))
+
+
+def _row(task: str, shots: int | None, attention: str, number: "Aggregate") -> Row:
+    return Row(task, number.key, shots, attention, number.value, number.stderr, number.documents)
 
 
 def _table(rows: list[Row]) -> str:

@@ -47,8 +47,7 @@ def test_stored_benchmarks_are_listed_compared_and_shown_without_the_harness(tmp
         with Store(tmp_path).writer(f"tiny_{attention}_arc_easy", run, given) as writer:
             for cell in task.cells()[:8]:
                 number = cell.document or 0
-                values = {"acc": float(number < right), "prompt_digest": f"p{number}"}
-                writer.append(Measurement(cell, values))
+                writer.append(Measurement(cell, {"acc": float(number < right), "prompt_digest": f"p{number}"}))
     Store(tmp_path).note("tiny_ssmax_arc_easy", {"kind": "harness", "results": {"acc,none": 0.25}})
     assert [(one.task, one.done, one.missing) for one in list_runs([tmp_path])] == [("arc_easy", 8, 1)] * 2
     lines = CliRunner().invoke(main, ["compare", str(tmp_path), "--json"]).stdout

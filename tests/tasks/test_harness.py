@@ -110,7 +110,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if "doc_to_text" in body:
             text = text.replace('doc_to_text: "{{question}}"\n', "")
         (folder / f"{name}.yaml").write_text(text + body)
-    (folder / "tiny.yaml").write_text("group: tiny\ntask: [tiny_choice, tiny_last]\n")
+    (folder / "tiny.yaml").write_text(
+        "group: tiny\ntask: [tiny_choice, tiny_last]\naggregate_metric_list:\n  - {metric: acc, aggregation: mean}\n"
+    )
     return folder
 
 
@@ -126,7 +128,7 @@ def numbers(tasks: list[Harness], folder: Path, attention: str, root: Path, **op
     """What the harness makes of the documents of some tasks, by task and metric."""
     planned = prepare(Checkpoint(str(folder)), attention, tasks, root)
     ssmax_eval.evaluate(Checkpoint(str(folder)), attention, tasks, root, progress=False, **options)
-    found = {}
+    found: dict[str, float] = {}
     for run, task in zip(planned.runs, tasks, strict=True):
         there = Store(root).cells(run.name)
         found |= {f"{task.name} {one.key}": one.value for one in task.aggregates(there.values())}
@@ -187,6 +189,8 @@ def test_batches_and_padding_change_no_number(
     alone = numbers(tasks, tiny_folder, attention, tmp_path / "1", batch_size=1)
     together = numbers(tasks, tiny_folder, attention, tmp_path / "4", batch_size=4)
     assert together == pytest.approx(alone, rel=1e-4)
+    said = [ssmax_eval.read_results(tmp_path / name).set_index(["task", "document"])["answer"] for name in "14"]
+    assert said[0].dropna().to_dict() == said[1].dropna().to_dict()
     plain = numbers(tasks, tiny_folder, "none", tmp_path / "none", batch_size=4)
     assert (plain == pytest.approx(alone, rel=1e-4)) == (attention == "softmax")
 
@@ -239,11 +243,15 @@ def test_the_command_stores_prints_and_goes_on(tiny_folder: Path, files: Path, t
         ("tiny_choice", "acc,none", "softmax"),
         ("tiny_last", "perplexity,none", "ssmax"),
     }
-    assert {one["documents"] for one in found} == {6}
+    assert {one["documents"] for one in found} == {6, 12}
+    means = {(one["task"], one["attention"]): one["value"] for one in found if one["metric"] == "acc,none"}
+    for attention in {name for _, name in means}:
+        both = [means["tiny_choice", attention], means["tiny_last", attention]]
+        assert means["tiny", attention] == pytest.approx(sum(both) / 2)
     again = call(*line, "--limit", 6)
     assert json.loads(again.stdout)["results"] == found
     more = json.loads(call(*line).stdout)["results"]
-    assert {one["documents"] for one in more} == {7}
+    assert {one["documents"] for one in more} == {7, 14}
     records = read_runs(tmp_path)
     assert len(records) == 4
     for record in records.values():
@@ -272,6 +280,7 @@ def test_the_command_stores_prints_and_goes_on(tiny_folder: Path, files: Path, t
         (["--tasks", "tiny_chioce"], "knows no task 'tiny_chioce'; did you mean 'tiny_choice'"),
         (["--tasks", "gone"], "task 'gone' cannot be loaded: FileNotFoundError"),
         (["--tasks", "tiny_whole"], "measures only mcc, which no document has for itself"),
+        (["--tasks", "tiny_say", "--max-length", "6"], "asks for answers of up to 6 tokens, and the model may see 6"),
         (["--tasks", "tiny", "--include-path", "nowhere"], "--include-path 'nowhere' is not a folder"),
     ],
 )

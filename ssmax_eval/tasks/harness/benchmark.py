@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.harness import quiet
-from ssmax_eval.tasks.harness.names import Asked, loaded, said
+from ssmax_eval.tasks.harness.names import Asked, begin_drawing, loaded, said
 
 PLACES = {
     *("task", "task_alias", "tag", "group", "dataset_path", "dataset_name", "dataset_kwargs"),
@@ -48,7 +48,7 @@ class Benchmark:
 
     def __init__(self, name: str, asked: Asked, wording: Wording, tokenizer: Any) -> None:
         self.name, self.wording, self.tokenizer = name, wording, tokenizer
-        task = loaded(asked).get(name)
+        task = loaded(asked).tasks.get(name)
         if task is None:
             raise UserError(f"{asked.name!r} no longer holds task {name!r}")
         if getattr(task, "UNSAFE_CODE", False):
@@ -66,6 +66,7 @@ class Benchmark:
         """What each document asks of a model, in the harness's own `Instance`s."""
         chat = self._chat if self.wording.chat_template else None
         self.task.set_fewshot_seed(seed=self.wording.seed)
+        begin_drawing()
         try:
             with quiet():
                 self.task.build_all_requests(
@@ -85,6 +86,12 @@ class Benchmark:
         ids = self.tokenizer(texts, verbose=False)["input_ids"]
         sizes = dict(zip(texts, map(len, ids), strict=True))
         return [max(sizes[self._text(one)] + _budget(one) for one in some) for some in self.requests]
+
+    @cached_property
+    def budget(self) -> int:
+        """Tokens that an answer may have, at most; 0 where nothing is written."""
+        writing = (one for some in self.requests for one in some if one.request_type == "generate_until")
+        return max(map(_budget, writing), default=0)
 
     @cached_property
     def data(self) -> str:

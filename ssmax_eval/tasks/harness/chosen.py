@@ -55,7 +55,7 @@ def harness_tasks(
         raise UserError(f"the tokenizer of {checkpoint.label!r} has no chat template; leave --apply-chat-template out")
     tasks: dict[str, Harness] = {}
     for asked in matching(names, include):
-        for name, theirs in loaded(asked).items():
+        for name, theirs in loaded(asked).tasks.items():
             made = benchmark(name, asked, Wording(shots, chat_template, seed), tokenizer)
             metrics, others = metrics_of(theirs)
             if not metrics:
@@ -63,6 +63,11 @@ def harness_tasks(
             if others:
                 say(f"{name}: {_listed(others)} of all documents together only, so without interval or comparison")
             longest, window = max(made.tokens), max_length or longest_input(checkpoint.config, tokenizer)
+            if made.budget >= window:
+                raise UserError(
+                    f"task {name!r} asks for answers of up to {made.budget:,} tokens, and the model may see "
+                    f"{window:,} in all; give a larger --max-length"
+                )
             documents = min(limit or len(made.requests), len(made.requests))
             if cut := sum(tokens > window for tokens in made.tokens[:documents]):
                 say(f"{name}: {cut} of {documents} documents are longer than {window:,} tokens; their beginning is cut")

@@ -34,6 +34,14 @@ class Metric(NamedTuple):
     read: Callable[[Any], float]
     """Makes its value of what the harness keeps of a document."""
 
+    def of(self, item: Any) -> float | None:
+        """The value that a document has; None where the harness keeps no finite number."""
+        try:
+            value = float(self.read(item))
+        except (TypeError, ValueError, ArithmeticError):
+            return None
+        return value if math.isfinite(value) else None
+
 
 class Aggregate(NamedTuple):
     """A number of the harness over all documents."""
@@ -81,6 +89,23 @@ def aggregates(task: Any, documents: Sequence[Mapping[str, Any]]) -> Iterator[Ag
             error = stderr_for_metric(aggregation, RESAMPLES)
             stderr = float(error(items)) if error is not None and len(items) > 1 else None
         yield Aggregate(key, value, stderr, len(items))
+
+
+def of_group(group: Any, numbers: Mapping[str, Sequence[Aggregate]]) -> Iterator[Aggregate]:
+    """Yield what a group of the harness makes of the numbers of its tasks, which are given by name."""
+    told = {
+        name: {"sample_len": max((one.documents for one in some), default=0)}
+        | {key: "N/A" if value is None else value for one in some for key, value in one.as_told().items()}
+        for name, some in numbers.items()
+    }
+    with quiet():
+        found = group.aggregate(told)
+    for key, value in found.items():
+        metric, comma, name = key.partition(",")
+        if comma and not metric.endswith("_stderr"):
+            stderr = found.get(f"{metric}_stderr,{name}")
+            known = float(stderr) if isinstance(stderr, float) else None
+            yield Aggregate(key, float(value), known, int(found["sample_count"][key]))
 
 
 def _metric(

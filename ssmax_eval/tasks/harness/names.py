@@ -42,24 +42,38 @@ def matching(names: Sequence[str], include: str = "") -> list[Asked]:
     return list(found)
 
 
-@lru_cache(maxsize=64)
-def loaded(asked: Asked) -> Mapping[str, Any]:
-    """Return the harness's own tasks of one name, by name. UserError where their data cannot be had."""
-    import numpy as np
+class Loaded(NamedTuple):
+    """What one name stands for."""
 
+    tasks: Mapping[str, Any]
+    """The harness's own tasks, by name."""
+    groups: Mapping[str, Any]
+    """Its groups of them, by name."""
+
+
+@lru_cache(maxsize=64)
+def loaded(asked: Asked) -> Loaded:
+    """Return what one name stands for. UserError where the data cannot be had."""
     refuse_without_harness()
     manager = _manager_for(asked.name, asked.include)
-    random.seed(0)  # as the harness does: some tasks shuffle their documents
-    np.random.seed(SEED)
+    begin_drawing()
     try:
         with quiet():
-            tasks: Mapping[str, Any] = manager.load([asked.name])["tasks"]
-        return tasks
+            found = manager.load([asked.name])
+        return Loaded(found["tasks"], found.get("groups", {}))
     except Exception as error:  # of datasets, the hub, YAML, or the task's own code
         raise UserError(
             f"task {asked.name!r} cannot be loaded: {said(error)}; its data must be on this machine or on a hub that "
             "can be reached; --include-path takes a folder of task files that name local data"
         ) from None
+
+
+def begin_drawing() -> None:
+    """Seed what tasks draw with, as the harness does: some shuffle their documents or their choices."""
+    import numpy as np
+
+    random.seed(0)
+    np.random.seed(SEED)
 
 
 def said(error: Exception) -> str:

@@ -16,7 +16,7 @@ from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model.harness import lm
 from ssmax_eval.tasks.base import Measure, Task, grid
 from ssmax_eval.tasks.harness.benchmark import Benchmark, Wording, benchmark
-from ssmax_eval.tasks.harness.metrics import Aggregate, Metric, aggregates, metrics_of
+from ssmax_eval.tasks.harness.metrics import Aggregate, Metric, aggregates, metrics_of, of_group
 from ssmax_eval.tasks.harness.names import Asked, loaded
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Harness(Task):
 
     def numbers(self) -> list[Quantity]:
         """Return the metrics that each document has for itself."""
-        metrics, _ = metrics_of(loaded(self._asked)[self.benchmark])
+        metrics, _ = metrics_of(loaded(self._asked).tasks[self.benchmark])
         found = {one.quantity.name: one.quantity for one in metrics}
         return [replace(one, title=f"{one.title} ({self.name})") for one in found.values()]
 
@@ -123,10 +123,19 @@ class Harness(Task):
         ]
         return "\n".join(lines + [f"{name:<16} {value}" for name, value in values.items() if name != METRICS])
 
+    def of_groups(self, numbers: Mapping[str, Sequence[Aggregate]]) -> Iterator[tuple[str, Aggregate]]:
+        """Yield the harness's averages of the groups that this was asked for with: each group's name and a number.
+
+        `numbers` are those of the tasks, by name; a group is left out where one of its tasks is missing.
+        """
+        for name, group in loaded(self._asked).groups.items():
+            if group.has_aggregation and {task.task_name for task in group.get_all_tasks()} <= numbers.keys():
+                yield from ((name, one) for one in of_group(group, numbers))
+
     def aggregates(self, measurements: Iterable[Measurement]) -> list[Aggregate]:
         """Return the harness's own numbers over the documents that were measured."""
         found = [json.loads(str(one.values[METRICS])) for one in measurements if one.error is None]
-        return list(aggregates(loaded(self._asked)[self.benchmark], found)) if found else []
+        return list(aggregates(loaded(self._asked).tasks[self.benchmark], found)) if found else []
 
     def read_benchmark(self, tokenizer: Any) -> Benchmark:
         """Return the benchmark with its prompts, of which the same ones are made only once."""
@@ -160,8 +169,7 @@ def _values(metrics: Sequence[Metric], found: Mapping[str, Any]) -> dict[str, An
     values: dict[str, Any] = {}
     for metric in metrics:
         if metric.key in found:
-            value = float(metric.read(found[metric.key]))
-            values[metric.quantity.name] = value if math.isfinite(value) else None
+            values[metric.quantity.name] = metric.of(found[metric.key])
     return values | {METRICS: json.dumps(found, default=_plain)}
 
 
