@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from transformers import LlamaForCausalLM
 
 import ssmax_eval
 from ssmax_eval import UserError
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.checkpoint.rope import forget_lengths
 from ssmax_eval.cli import main
 from ssmax_eval.model import harness as room
 from ssmax_eval.run.evaluate import prepare
@@ -20,6 +22,7 @@ from ssmax_eval.store import Store, read_runs
 from ssmax_eval.tasks.harness.chosen import harness_tasks
 from ssmax_eval.tasks.harness.metrics import metrics_of
 from ssmax_eval.tasks.harness.task import METRICS, Harness
+from tests.conftest import make_tokenizer, tiny_config
 
 QUESTIONS = [
     ("The capital of France is", ["Paris", "a stone", "Rome"], 0),
@@ -183,11 +186,19 @@ def test_examples_do_not_depend_on_which_documents_are_missing(
 
 @pytest.mark.parametrize("attention", ["ssmax", "lssar:p=3", "softmax"])
 def test_batches_and_padding_change_no_number(
-    attention: str, tiny_folder: Path, make: Callable[..., list[Harness]], tmp_path: Path
-) -> None:
+    attention: str, tiny_folder: Path, make: Callable[..., list[Harness]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from lm_eval.models.huggingface import HFLM
+
     tasks = make(*KINDS)
+    shapes: set[tuple[int, ...]] = set()
+    called = HFLM._model_call
+    monkeypatch.setattr(HFLM, "_model_call", lambda self, ids: (shapes.add(tuple(ids.shape)), called(self, ids))[1])
     alone = numbers(tasks, tiny_folder, attention, tmp_path / "1", batch_size=1)
+    assert {rows for rows, _ in shapes} == {1}
     together = numbers(tasks, tiny_folder, attention, tmp_path / "4", batch_size=4)
+    assert {rows for rows, _ in shapes} >= {3, 4}
     assert together == pytest.approx(alone, rel=1e-4)
     said = [ssmax_eval.read_results(tmp_path / name).set_index(["task", "document"])["answer"] for name in "14"]
     assert said[0].dropna().to_dict() == said[1].dropna().to_dict()
@@ -208,6 +219,25 @@ def test_a_rewritten_model_has_the_log_likelihoods_of_our_own_model(
     row = frame[frame["document"] == 1].iloc[0]
     assert row["nats_per_answer"] == pytest.approx(loss, rel=1e-5)
     assert row["actual_length"] == len(whole) <= task.lengths[0]
+
+
+def test_under_dynamic_rope_each_text_has_its_own_angles(files: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    dynamic = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
+    hf = LlamaForCausalLM(tiny_config(max_position_embeddings=8, rope_parameters=dynamic)).eval()
+    hf.save_pretrained(tmp_path / "dynamic")
+    make_tokenizer().save_pretrained(tmp_path / "dynamic")
+    source = Checkpoint(str(tmp_path / "dynamic"))
+    tasks = harness_tasks(["tiny_last"], source, include=str(files), max_length=64)
+    frame = ssmax_eval.evaluate(source, "softmax", tasks, tmp_path / "runs", progress=False, batch_size=4)
+    for (question, choices, right), row in zip(QUESTIONS, frame.sort_values("document").itertuples(), strict=True):
+        ids = source.tokenizer(f"{question} {choices[right]}", return_tensors="pt")["input_ids"]
+        asked = len(source.tokenizer(question)["input_ids"])
+        forget_lengths(hf)
+        with torch.no_grad():
+            chances = hf(ids[:, :-1]).logits[0, asked - 1 :].log_softmax(-1)  # the harness runs no last token
+        loss = -float(chances.gather(-1, ids[0, asked:, None]).sum())
+        assert row.nats_per_answer == pytest.approx(loss, rel=1e-4)
 
 
 def test_cells_say_what_was_asked_and_answered(

@@ -1,8 +1,8 @@
 """Anybody's benchmark: the tasks of lm-evaluation-harness, a document a cell."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ssmax_eval.checkpoint import Checkpoint
     from ssmax_eval.model import Model
 
-TOGETHER = 8
-"""Documents whose requests the harness sorts by length, for each that would be measured together."""
 ASKED = 600
 """Characters of the end of a prompt that `show` prints."""
 METRICS = "metrics"
@@ -90,18 +88,15 @@ class Harness(Task):
         alone = length_dependent(model.hf.config)  # padding would change the angles of the others
 
         def measure(cells: Sequence[Cell]) -> Iterator[Measurement]:
-            hf.batch_size_per_gpu = 1 if alone else math.ceil(len(cells) / TOGETHER)
-            forget_lengths(model.hf)
+            hf.batch_size_per_gpu = 1 if alone else len(cells)
             torch.manual_seed(self.seed)  # for benchmarks that draw their answers
             numbers = [int(cell.document or 0) for cell in cells]
-            for cell, (found, asked) in zip(cells, benchmark.measure(hf, numbers), strict=True):
+            with _forgetting(model.hf):
+                scored = list(benchmark.measure(hf, numbers))
+            for cell, (found, asked) in zip(cells, scored, strict=True):
                 yield Measurement(cell, {**_values(metrics, found), **self._about(benchmark, cell, asked)})
 
         return measure
-
-    def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
-        """Yield documents whose requests the harness sorts by length before it runs them."""
-        yield from super().batches(cells, size * TOGETHER)
 
     def prompt(self, cell: Cell, tokenizer: Any) -> str:
         """Return what the first request of a document says before the answer."""
@@ -162,6 +157,16 @@ class Harness(Task):
                 f"the documents or the wording of {self.benchmark!r} are not those of this run; "
                 "`ssmax-eval harness` makes a run of those there are now"
             )
+
+
+@contextmanager
+def _forgetting(hf: Any) -> Iterator[None]:
+    """Give each text its own angles under dynamic NTK, inside the block, whatever ran before it."""
+    hook = hf.register_forward_pre_hook(lambda *_: forget_lengths(hf))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _values(metrics: Sequence[Metric], found: Mapping[str, Any]) -> dict[str, Any]:
