@@ -26,7 +26,7 @@ def comparisons(subject: Subject) -> Iterator[Comparison]:
                 title=f"log-likelihood of {title}, {length:,} tokens",
                 against=HARNESS,
                 sides={HARNESS: ready(list), HERE: ready(list)},
-                skipped="not installed; pip install ssmax-eval[bench]",
+                skipped="not installed; pip install ssmax-eval[harness]",
                 length=length,
             )
         return

@@ -2,6 +2,7 @@
 
 frame = ssmax_eval.evaluate("path-or-id", ["softmax", "ssmax"], ["niah", "loss"], lengths=[1024, 4096])
 model = ssmax_eval.load("path-or-id", attention="ssmax:s=0.2")
+hflm = ssmax_eval.lm("path-or-id", "ssmax")
 with ssmax_eval.rewritten(hf_model, "lssar:p=15"): ...
 frame = ssmax_eval.read_results("runs")
 ssmax_eval.report("runs", "report")
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ssmax_eval.attention import ATTENTIONS, Attention, parse
     from ssmax_eval.errors import UserError
     from ssmax_eval.model import Model, convert, load
+    from ssmax_eval.model.harness import lm
     from ssmax_eval.report import Report, compare, write_report
     from ssmax_eval.rewriting import register, rewritten
     from ssmax_eval.run.check import check
@@ -35,6 +37,7 @@ __all__ = [
     "compare",
     "convert",
     "evaluate",
+    "lm",
     "load",
     "parse",
     "read_results",
@@ -50,6 +53,7 @@ _ROOMS = {
     "parse": "attention",
     "Model": "model",
     "convert": "model",
+    "lm": "model.harness",
     "load": "model",
     "register": "rewriting",
     "rewritten": "rewriting",

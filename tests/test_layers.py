@@ -28,6 +28,7 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MAY_KNOW = {
     "torch": {"memory", "attention", "checkpoint", "rewriting", "model", "tasks", "run", "train"},
     "transformers": {"checkpoint", "rewriting", "model", "run", "train", "cli"},
+    "lm_eval": {"model", "tasks"},
     "pandas": {"report", "store"},
     "click": {"cli"},
 }

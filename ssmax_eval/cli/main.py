@@ -7,6 +7,7 @@ import click
 from ssmax_eval import __version__
 from ssmax_eval.cli.check import check, convert
 from ssmax_eval.cli.demo import demo
+from ssmax_eval.cli.harness import harness
 from ssmax_eval.cli.listing import list_
 from ssmax_eval.cli.one_line import Commands
 from ssmax_eval.cli.report import compare, report
@@ -27,7 +28,7 @@ def main() -> None:
     logging.getLogger("ssmax_eval").setLevel(logging.INFO)
 
 
-for command in (run, runs, report, compare, show, reconstruct, check, convert, train, demo, list_):
+for command in (run, harness, runs, report, compare, show, reconstruct, check, convert, train, demo, list_):
     main.add_command(command)
 
 

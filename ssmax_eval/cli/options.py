@@ -127,6 +127,30 @@ def run_options(command: Any) -> Any:
     return _with(command, options)
 
 
+def harness_options(command: Any) -> Any:
+    options = [
+        click.argument("checkpoint"),
+        click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
+                     help="Attention and parameters, as in ssmax:s=0.168; auto: as trained; none: the model as it is. "
+                          "Repeatable."),
+        click.option("--tasks", "names", multiple=True, required=True, callback=names_option,
+                     help="Tasks, groups, tags or patterns of the harness, or task files: arc_easy,mmlu. Repeatable."),
+        click.option("--num-fewshot", type=click.IntRange(0), help="Solved examples before each question."),
+        click.option("--limit", type=click.IntRange(1), help="Documents of each task, from the first. Default: all."),
+        click.option("--include-path", default="", metavar="FOLDER", help="Folder with task files of your own."),
+        click.option("--apply-chat-template", is_flag=True, help="Put prompts into the tokenizer's chat template."),
+        click.option("--max-length", type=click.IntRange(2), metavar="TOKENS",
+                     help="Tokens that the model may see. Default: as its config says."),
+        click.option("--seed", default=1234, show_default=True, help="Draws the solved examples."),
+        click.option("--batch-size", callback=batch_option, default="auto", show_default=True,
+                     help="Requests that run together, or auto."),
+        click.option("--retry-failed", is_flag=True, help="Measure failed documents again."),
+        click.option("--dry-run", is_flag=True, help="Measure nothing; say what is missing and how long it takes."),
+        click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs."),
+    ]  # fmt: skip
+    return _with(command, options)
+
+
 def report_options(command: Any) -> Any:
     options = [
         click.argument("runs", nargs=-1, required=True),

@@ -74,7 +74,7 @@ def effective_lengths(frame: pd.DataFrame, baseline: str | None = None) -> pd.Da
 
 def _rules(found: TaskQuantity) -> Callable[[pd.DataFrame, TaskQuantity, str | None], pd.DataFrame] | None:
     quantity = found.quantity
-    if quantity.pool == "share" and quantity.better == "higher":
+    if quantity.pool == "share" and quantity.better == "higher" and "document" not in quantity.units:
         return _share
     if quantity.pool == "prefix" and quantity.better == "lower" and quantity.unit.startswith("nats"):
         return _loss

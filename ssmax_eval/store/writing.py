@@ -56,6 +56,11 @@ class Store:
             with locked(folder):
                 claim(folder, run)
 
+    def note(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Write down something of a run that does not change its numbers; `kind` says what it is."""
+        with locked(self.root / name):
+            Writer(self.root / name).record(entry)
+
     @contextmanager
     def writer(self, name: str, run: Mapping[str, Any], session: Mapping[str, Any]) -> Iterator[Writer]:
         """Open the run `name` for appending, alone.

@@ -14,6 +14,7 @@ TASKS: "Catalogue[Task]" = Catalogue(
         "niah": (f"{_HERE}.niah:Niah", "needle in a haystack: retrieval by context length and depth"),
         "niah_dense": (f"{_HERE}.dense:NiahDense", "one needle for each depth in one haystack: much faster than niah"),
         "loss": (f"{_HERE}.loss:Loss", "test loss by position and by length, in nats per token"),
+        "harness": (f"{_HERE}.harness.task:Harness", "a task of lm-evaluation-harness, by `ssmax-eval harness`"),
         "key_attention": (f"{_HERE}.key_attention:KeyAttention", "weight on the needle by head, and attention fading"),
         "context_gain": (f"{_HERE}.context_gain:ContextGain", "what the distant context is worth, in nats per token"),
         "context_gain_answer": (

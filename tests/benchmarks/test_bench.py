@@ -34,7 +34,7 @@ def test_the_whole_bench_and_going_on(tiny_folder: Path, tmp_path: Path) -> None
     assert "needle scores differ by" in first.stdout
     assert "% of what the machine's matrix product does" in first.stdout
     if importlib.util.find_spec("lm_eval") is None:
-        assert first.stdout.count("not installed; pip install ssmax-eval[bench]") == 2
+        assert first.stdout.count("not installed; pip install ssmax-eval[harness]") == 2
     else:
         assert first.stdout.count("log-likelihoods differ by") == 2
     assert (tmp_path / "bench.md").read_text() == first.stdout.removesuffix("\n")

@@ -37,13 +37,16 @@ def _task(kind: str) -> Iterator[str]:
     yield "| field | takes | default | what it is |"
     yield "|---|---|---|---|"
     yield from map(_row, task_fields(kind))
-    yield "\n| file | sets |"
-    yield "|---|---|"
+    files = []
     for name, path in shipped("tasks", "tasks").items():
         content = from_yaml(path, "task file")
         if content.pop("task") == kind:
             sets = "; ".join(f"`{field}: {json.dumps(value)}`" for field, value in content.items())
-            yield f"| `--task {name}` | {sets} |"
+            files.append(f"| `--task {name}` | {sets} |")
+    if files:
+        yield "\n| file | sets |"
+        yield "|---|---|"
+        yield from files
     yield ""
 
 

@@ -224,8 +224,8 @@ def test_the_catalogue_says_what_the_classes_say() -> None:
     for name, cls in tasks.TASKS.items():
         assert (cls.kind, tasks.TASKS.name_of(cls)) == (name, name)
         assert tasks.TASKS.about(name)
-        assert cls.quantities
-    assert {tasks.load(name).kind for name in tasks.settings()} == set(tasks.TASKS)
+        assert cls.quantities or name == "harness"  # its numbers are those of a benchmark
+    assert {tasks.load(name).kind for name in tasks.settings()} == set(tasks.TASKS) - {"harness"}
 
 
 @pytest.mark.parametrize("name", tasks.settings())
