@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from ssmax_eval.tasks.answering import AnswerTask, Ask, Prompt
 from ssmax_eval.tasks.base import grid
 from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.haystacks import around, fitted
-from ssmax_eval.tasks.needles import Fresh, check_kept
+from ssmax_eval.tasks.needles import Fresh, at_depths, check_kept
 from ssmax_eval.tasks.prompts import check_sentence, random_of
 
 SAMPLE = 10
@@ -26,14 +26,7 @@ class Kv(AnswerTask):
     Depths of a trial share the other pairs; the pair that is asked for is drawn anew for each.
     """
 
-    quantities: ClassVar[tuple[Quantity, ...]] = tuple(
-        replace(
-            quantity,
-            units=("depth", "trial"),
-            **({"title": "JSON values found", "views": ("heatmap", "by_length")} if quantity.name == "score" else {}),
-        )
-        for quantity in AnswerTask.quantities
-    )
+    quantities: ClassVar[tuple[Quantity, ...]] = at_depths("JSON values found")
 
     depths: tuple[float, ...] = grid((0.0, 0.25, 0.5, 0.75, 1.0))
     """Wanted places of the pair that is asked for among all pairs: 0 the first, 1 the last."""

@@ -2,14 +2,23 @@
 
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from ssmax_eval.errors import UserError
+from ssmax_eval.measurement import Quantity
 from ssmax_eval.tasks import words
+from ssmax_eval.tasks.answering import AnswerTask
 
 TRIES = 1000
 """Draws after which there is nothing left to draw."""
+
+
+def at_depths(title: str) -> tuple[Quantity, ...]:
+    """Return the quantities of a task whose cells have a depth, the score under a title of its own."""
+    score, *others = (replace(quantity, units=("depth", "trial")) for quantity in AnswerTask.quantities)
+    return (replace(score, title=title, views=("heatmap", "by_length")), *others)
 
 
 def word(draw: Random) -> str:

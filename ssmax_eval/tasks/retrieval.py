@@ -27,7 +27,7 @@ from ssmax_eval.tasks.haystacks import (
     reached,
     spread,
 )
-from ssmax_eval.tasks.needles import CALLED, KINDS, Fresh, check_kept, listed
+from ssmax_eval.tasks.needles import CALLED, KINDS, Fresh, at_depths, check_kept, listed
 from ssmax_eval.tasks.prompts import check_sentence, random_of
 
 HAYSTACKS = ("noise", "prose", "needles")
@@ -58,14 +58,7 @@ class Retrieval(AnswerTask):
     other needles. Otherwise all needles are spread over the text.
     """
 
-    quantities: ClassVar[tuple[Quantity, ...]] = tuple(
-        replace(
-            quantity,
-            units=("depth", "trial"),
-            **({"title": "values found", "views": ("heatmap", "by_length")} if quantity.name == "score" else {}),
-        )
-        for quantity in AnswerTask.quantities
-    )
+    quantities: ClassVar[tuple[Quantity, ...]] = at_depths("values found")
 
     depths: tuple[float, ...] = grid((0.0, 0.25, 0.5, 0.75, 1.0))
     """Wanted depths of the value, 0 the start of the haystack and 1 its end; used where one value is asked for."""
