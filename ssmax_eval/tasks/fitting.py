@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from typing import NamedTuple
 
 from ssmax_eval.errors import UserError
@@ -19,6 +19,8 @@ STEPS = 12
 """Sizes that are tried before the search halves what is left."""
 FEWER = 2
 """Units that are given up where the last one leaves room for no padding."""
+FEW = 8
+"""Words of padding below which every number is tried, where the search found none."""
 LONGEST = 200
 """Tokens of the longest padding."""
 
@@ -57,6 +59,10 @@ class Fitter:
         for fewer in range(min(FEWER, units - least) + 1):
             if (found := self._padded(build, units - fewer, target)) is not None:
                 return found
+        for ending, words in product(ENDINGS, range(1, FEW)):  # where words take several tokens, the search may miss
+            text = build(units, _padding(words, ending))
+            if len(ids := self.frame.ids(text)) == target:
+                return Fitted(text, ids, units)
         raise UserError(f"no padding gives exactly {target} tokens with this tokenizer")
 
     def _largest(self, build: Build, target: int, least: int, base: int, most: int | None) -> int:
@@ -93,10 +99,13 @@ class Fitter:
             words, tried = 0, set[int]()
             while words >= 0 and words not in tried:
                 tried.add(words)
-                padding = " ".join(islice(cycle(PADDING), words)) + (ending if words else "")
-                text = build(units, padding)
+                text = build(units, _padding(words, ending))
                 ids = self.frame.ids(text)
                 if len(ids) == target:
                     return Fitted(text, ids, units)
                 words += target - len(ids)
         return None
+
+
+def _padding(words: int, ending: str) -> str:
+    return " ".join(islice(cycle(PADDING), words)) + (ending if words else "")
