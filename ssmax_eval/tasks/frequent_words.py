@@ -95,7 +95,8 @@ class FrequentWords(FillingTask):
     def least(self) -> int:
         """The smallest N from which on the last word asked for stands more often than the next rank."""
         last = self.answers + 1
-        return math.floor(float(zeta(self.alpha)) / (last**-self.alpha - (last + 1) ** -self.alpha)) + 1
+        between: float = last**-self.alpha - (last + 1) ** -self.alpha
+        return math.floor(float(zeta(self.alpha)) / between) + 1
 
     def filling(self, cell: Cell, frame: Frame) -> Filling:
         """Return how the prompt is filled. The words depend on (seed, trial), their order on the whole cell."""
