@@ -48,16 +48,23 @@ class Fitter:
         message. UserError where the least is too long, with the smallest length that would work; and where `most`
         units are too short.
         """
-        base = len(self.frame.ids(build(least, "")))
+        known: dict[int, int] = {}
+
+        def count(units: int) -> int:
+            if units not in known:
+                known[units] = len(self.frame.ids(build(units, "")))
+            return known[units]
+
+        base = count(least)
         if base > target:
             raise UserError(
                 f"context length {target + budget} is too short: {self.what} and the answer need {base + budget} tokens"
             )
-        units = self._largest(build, target, least, base, most)
-        if units == most and target - len(self.frame.ids(build(units, ""))) > LONGEST:
+        units = self._largest(count, target, least, most)
+        if units == most and target - count(units) > LONGEST:
             raise UserError(f"there is too little text for {target + budget} tokens; give a longer --text")
         for fewer in range(min(FEWER, units - least) + 1):
-            if (found := self._padded(build, units - fewer, target)) is not None:
+            if (found := self._padded(build, units - fewer, target, count(units - fewer))) is not None:
                 return found
         for ending, words in product(ENDINGS, range(1, FEW)):  # where words take several tokens, the search may miss
             text = build(units, _padding(words, ending))
@@ -65,15 +72,9 @@ class Fitter:
                 return Fitted(text, ids, units)
         raise UserError(f"no padding gives exactly {target} tokens with this tokenizer")
 
-    def _largest(self, build: Build, target: int, least: int, base: int, most: int | None) -> int:
+    def _largest(self, count: Callable[[int], int], target: int, least: int, most: int | None) -> int:
         """The largest number of units whose text has at most `target` tokens."""
-        known = {least: base}
-
-        def count(units: int) -> int:
-            if units not in known:
-                known[units] = len(self.frame.ids(build(units, "")))
-            return known[units]
-
+        base = count(least)
         low, high = least, most  # low fits, and high + 1 does not, once it is known
         last, guess = least, least + int((target - base) / self.rate)
         for _ in range(STEPS):
@@ -93,10 +94,13 @@ class Fitter:
             low, high = (middle, high) if count(middle) <= target else (low, middle - 1)
         return low
 
-    def _padded(self, build: Build, units: int, target: int) -> Fitted | None:
-        """The text with as many words of padding as give the length; None where no number of them does."""
+    def _padded(self, build: Build, units: int, target: int, bare: int) -> Fitted | None:
+        """The text with as many words of padding as give the length, where without any it has `bare` tokens.
+
+        None where no number of words does.
+        """
         for ending in ENDINGS:
-            words, tried = 0, set[int]()
+            words, tried = target - bare, set[int]()
             while words >= 0 and words not in tried:
                 tried.add(words)
                 text = build(units, _padding(words, ending))
