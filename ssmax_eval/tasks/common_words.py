@@ -12,6 +12,7 @@ from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.tasks import words
 from ssmax_eval.tasks.answering import AnswerTask
 from ssmax_eval.tasks.filling import Filling, FillingTask, paragraphs
+from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.prompts import random_of
 
 TIMES = ("times", "short_times", "example_times", "short_example_times")
@@ -96,7 +97,7 @@ class CommonWords(FillingTask):
             return Rule(self.short_times, self.short_example_times, self.short_example_words)
         return Rule(self.times, self.example_times, self.example_words)
 
-    def filling(self, cell: Cell) -> Filling:
+    def filling(self, cell: Cell, frame: Frame) -> Filling:
         """Return how the prompt is filled. The words depend on (seed, trial), their order on the whole cell."""
         rule = self.rule(cell.context_length)
         drawn = _Drawn(random_of(self.seed, self.kind, cell.trial), self.common, rule.example_words)
@@ -116,7 +117,7 @@ class CommonWords(FillingTask):
 
         def body(units: int, padding: str) -> str:
             listed = entries("list", drawn.common, drawn.others(units), rule.times)
-            return paragraphs(example, intro, listed, padding, question)
+            return paragraphs(example, intro, f"{listed} {padding}".strip(), question)
 
         def about(units: int) -> Mapping[str, Any]:
             return {"entries": self.common * rule.times[0] + units * rule.times[1]}

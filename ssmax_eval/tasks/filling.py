@@ -19,7 +19,8 @@ class Filling:
     """How the prompt of a cell is filled."""
 
     body: Callable[[int, str], str]
-    """Makes the message from a number of units and some words of padding."""
+    """Makes the message from a number of units and some words of padding, which stand at the end of the list's last
+    line: there each takes one token, so that every length can be had."""
     answer_prefix: str
     """Begins the answer."""
     least: int
@@ -43,7 +44,7 @@ class FillingTask(AnswerTask):
             check_sentence(name, getattr(self, name), known)
 
     @abstractmethod
-    def filling(self, cell: Cell) -> Filling:
+    def filling(self, cell: Cell, frame: Frame) -> Filling:
         """Return how the prompt of a cell is filled.
 
         What is drawn for the smallest number of units must not depend on the length, but for its order: then the
@@ -61,7 +62,7 @@ class FillingTask(AnswerTask):
 
         def needed(length: int) -> int:
             """The length that the shortest prompts of all cells need, by the rules of a length."""
-            fillings = (self.filling(replace(cell, context_length=length)) for cell in others)
+            fillings = (self.filling(replace(cell, context_length=length), frame) for cell in others)
             return max(self._tokens(frame, filling) for filling in fillings)
 
         def ask(cell: Cell) -> Prompt:
@@ -73,7 +74,7 @@ class FillingTask(AnswerTask):
                     f"context length {length} is too short: the shortest list, the question and the answer "
                     f"need {least} tokens"
                 )
-            filling = self.filling(cell)
+            filling = self.filling(cell, frame)
 
             def build(units: int, padding: str) -> str:
                 return self._text(frame, filling, units, padding)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from typing import NamedTuple
 
 from ssmax_eval.errors import UserError
@@ -19,6 +19,8 @@ STEPS = 12
 """Sizes that are tried before the search halves what is left."""
 FEWER = 2
 """Units that are given up where the last one leaves room for no padding."""
+FEW = 8
+"""Words of padding below which every number is tried, where the search found none."""
 LONGEST = 200
 """Tokens of the longest padding."""
 
@@ -46,28 +48,33 @@ class Fitter:
         message. UserError where the least is too long, with the smallest length that would work; and where `most`
         units are too short.
         """
-        base = len(self.frame.ids(build(least, "")))
-        if base > target:
-            raise UserError(
-                f"context length {target + budget} is too short: {self.what} and the answer need {base + budget} tokens"
-            )
-        units = self._largest(build, target, least, base, most)
-        if units == most and target - len(self.frame.ids(build(units, ""))) > LONGEST:
-            raise UserError(f"there is too little text for {target + budget} tokens; give a longer --text")
-        for fewer in range(min(FEWER, units - least) + 1):
-            if (found := self._padded(build, units - fewer, target)) is not None:
-                return found
-        raise UserError(f"no padding gives exactly {target} tokens with this tokenizer")
-
-    def _largest(self, build: Build, target: int, least: int, base: int, most: int | None) -> int:
-        """The largest number of units whose text has at most `target` tokens."""
-        known = {least: base}
+        known: dict[int, int] = {}
 
         def count(units: int) -> int:
             if units not in known:
                 known[units] = len(self.frame.ids(build(units, "")))
             return known[units]
 
+        base = count(least)
+        if base > target:
+            raise UserError(
+                f"context length {target + budget} is too short: {self.what} and the answer need {base + budget} tokens"
+            )
+        units = self._largest(count, target, least, most)
+        if units == most and target - count(units) > LONGEST:
+            raise UserError(f"there is too little text for {target + budget} tokens; give a longer --text")
+        for fewer in range(min(FEWER, units - least) + 1):
+            if (found := self._padded(build, units - fewer, target, count(units - fewer))) is not None:
+                return found
+        for ending, words in product(ENDINGS, range(1, FEW)):  # where words take several tokens, the search may miss
+            text = build(units, _padding(words, ending))
+            if len(ids := self.frame.ids(text)) == target:
+                return Fitted(text, ids, units)
+        raise UserError(f"no padding gives exactly {target} tokens with this tokenizer")
+
+    def _largest(self, count: Callable[[int], int], target: int, least: int, most: int | None) -> int:
+        """The largest number of units whose text has at most `target` tokens."""
+        base = count(least)
         low, high = least, most  # low fits, and high + 1 does not, once it is known
         last, guess = least, least + int((target - base) / self.rate)
         for _ in range(STEPS):
@@ -87,16 +94,22 @@ class Fitter:
             low, high = (middle, high) if count(middle) <= target else (low, middle - 1)
         return low
 
-    def _padded(self, build: Build, units: int, target: int) -> Fitted | None:
-        """The text with as many words of padding as give the length; None where no number of them does."""
+    def _padded(self, build: Build, units: int, target: int, bare: int) -> Fitted | None:
+        """The text with as many words of padding as give the length, where without any it has `bare` tokens.
+
+        None where no number of words does.
+        """
         for ending in ENDINGS:
-            words, tried = 0, set[int]()
+            words, tried = target - bare, set[int]()
             while words >= 0 and words not in tried:
                 tried.add(words)
-                padding = " ".join(islice(cycle(PADDING), words)) + (ending if words else "")
-                text = build(units, padding)
+                text = build(units, _padding(words, ending))
                 ids = self.frame.ids(text)
                 if len(ids) == target:
                     return Fitted(text, ids, units)
                 words += target - len(ids)
         return None
+
+
+def _padding(words: int, ending: str) -> str:
+    return " ".join(islice(cycle(PADDING), words)) + (ending if words else "")

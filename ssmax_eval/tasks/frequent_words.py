@@ -17,7 +17,7 @@ from ssmax_eval.errors import UserError, shown
 from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.tasks.answering import AnswerTask
 from ssmax_eval.tasks.filling import Filling, FillingTask, paragraphs
-from ssmax_eval.tasks.fitting import PADDING
+from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.prompts import random_of
 
 TOKENS_OF_A_WORD = 50
@@ -95,31 +95,29 @@ class FrequentWords(FillingTask):
     def least(self) -> int:
         """The smallest N from which on the last word asked for stands more often than the next rank."""
         last = self.answers + 1
-        return math.floor(float(zeta(self.alpha)) / (last**-self.alpha - (last + 1) ** -self.alpha)) + 1
+        between: float = last**-self.alpha - (last + 1) ** -self.alpha
+        return math.floor(float(zeta(self.alpha)) / between) + 1
 
-    def filling(self, cell: Cell) -> Filling:
+    def filling(self, cell: Cell, frame: Frame) -> Filling:
         """Return how the prompt is filled. The words depend on (seed, trial), their order on the whole cell."""
         coined = _coined(random_of(self.seed, self.kind, cell.trial), self.words(cell.context_length), self.letters)
         coined[0] = self.noise
         said = {"count": self.answers, "noise": self.noise}
         intro, question, prefix = (s.format(**said) for s in (self.intro, self.question, self.answer_prefix))
+        one_token = len(frame.ids(f"a {self.noise}")) + 1 == len(frame.ids(f"a {self.noise} {self.noise}"))
 
         def body(scale: int, padding: str) -> str:
             counts = self.counts(len(coined), scale)
             text = [word for word, count in zip(coined, counts, strict=True) for _ in range(count)]
             random_of(self.seed, self.kind, "order", cell.coordinates()).shuffle(text)
-            return paragraphs(intro, " ".join([*text, *self._more(padding)]), question)
+            more = [self.noise] * len(padding.split()) if one_token else padding.split()
+            return paragraphs(intro, " ".join([*text, *more]), question)
 
         def about(scale: int) -> Mapping[str, Any]:
             counts = self.counts(len(coined), scale)
             return {"coined_words": sum(counts[1:]), "least_count": counts[self.answers]}
 
         return Filling(body, prefix, self.least, tuple(coined[1 : self.answers + 1]), about)
-
-    def _more(self, padding: str) -> list[str]:
-        """Padding as more of the noise, which does not count; as it is where it has another ending than its words."""
-        said = padding.split()
-        return [self.noise] * len(said) if set(said) <= set(PADDING) else said
 
 
 def _coined(draw: random.Random, count: int, letters: int) -> list[str]:

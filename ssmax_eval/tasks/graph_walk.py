@@ -11,6 +11,7 @@ from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.model import Request
 from ssmax_eval.tasks.answering import PROMPT, AnswerTask, Prompt
 from ssmax_eval.tasks.filling import Filling, FillingTask, paragraphs
+from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.prompts import random_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class GraphWalk(FillingTask):
         "answer_prefix": (),
     }  # fmt: skip
 
-    scoring: str = SCORING
+    scoring: str = "set_f1"
     """How an answer is scored: set_f1, the F1 of the set of nodes in the last line."""
     question: str = "bfs"
     """What is asked: "bfs", the nodes at an exact distance, or "parents", the nodes with an edge to a node."""
@@ -121,7 +122,7 @@ class GraphWalk(FillingTask):
         asked = super().request(prompt)
         return replace(asked, stop=(*asked.stop, "]")) if self.opens else asked
 
-    def filling(self, cell: Cell) -> Filling:
+    def filling(self, cell: Cell, frame: Frame) -> Filling:
         """Return how the prompt is filled. The nodes depend on (seed, trial), their edges' order on the whole cell."""
         names = _names(random_of(self.seed, self.kind, "names", cell.trial), self.digits)
         draw = random_of(self.seed, self.kind, self.question, cell.trial)
@@ -134,7 +135,7 @@ class GraphWalk(FillingTask):
             edges = [*core.edges, *others.edges(units)]
             random_of(self.seed, self.kind, "order", cell.coordinates()).shuffle(edges)
             lines = "\n".join(f"- {start} -> {end}" for start, end in edges)
-            return paragraphs(self.intro, self.example, lines, padding, question, self.ending)
+            return paragraphs(self.intro, self.example, f"{lines} {padding}".strip(), question, self.ending)
 
         def about(units: int) -> Mapping[str, Any]:
             edges = [*core.edges, *others.edges(units)]
