@@ -15,6 +15,8 @@ PADDING = ("and", "so", "on")
 """Words of one token each, repeated where the last unit does not fit: they say nothing."""
 ENDINGS = ("", ".", " ...", " etc.", ", etc. ...")
 """What may follow the padding where its words alone do not give the length."""
+RATE = 8.0
+"""Tokens that a unit is first taken to have; no prompt may depend on those before it."""
 STEPS = 12
 """Sizes that are tried before the search halves what is left."""
 FEWER = 2
@@ -34,18 +36,18 @@ class Fitted(NamedTuple):
 
 
 class Fitter:
-    """Find the number of units that fills a length, for one kind of text; it remembers how long a unit is."""
+    """Find the number of units that fills a length, for one kind of text."""
 
     def __init__(self, frame: Frame, what: str = "the question") -> None:
         self.frame, self.what = frame, what
-        self.rate = 8.0
-        """Tokens of a unit, as last seen."""
 
-    def fit(self, build: Build, target: int, *, least: int = 0, most: int | None = None, budget: int = 0) -> Fitted:
+    def fit(
+        self, build: Build, target: int, *, least: int = 0, most: int | None = None, budget: int = 0, rate: float = RATE
+    ) -> Fitted:
         """Return the text with as many units as fit, padded to exactly `target` tokens.
 
         At least `least` units, at most `most` (None: any number). `budget` is what the answer takes besides, for the
-        message. UserError where the least is too long, with the smallest length that would work; and where `most`
+        message, `rate` the tokens that a unit is expected to have. UserError where the least is too long, with the smallest length that would work; and where `most`
         units are too short.
         """
         known: dict[int, int] = {}
@@ -60,7 +62,7 @@ class Fitter:
             raise UserError(
                 f"context length {target + budget} is too short: {self.what} and the answer need {base + budget} tokens"
             )
-        units = self._largest(count, target, least, most)
+        units = self._largest(count, target, least, most, rate)
         if units == most and target - count(units) > LONGEST:
             raise UserError(f"there is too little text for {target + budget} tokens; give a longer --text")
         for fewer in range(min(FEWER, units - least) + 1):
@@ -72,11 +74,11 @@ class Fitter:
                 return Fitted(text, ids, units)
         raise UserError(f"no padding gives exactly {target} tokens with this tokenizer")
 
-    def _largest(self, count: Callable[[int], int], target: int, least: int, most: int | None) -> int:
+    def _largest(self, count: Callable[[int], int], target: int, least: int, most: int | None, rate: float) -> int:
         """The largest number of units whose text has at most `target` tokens."""
         base = count(least)
         low, high = least, most  # low fits, and high + 1 does not, once it is known
-        last, guess = least, least + int((target - base) / self.rate)
+        last, guess = least, least + int((target - base) / rate)
         for _ in range(STEPS):
             if high is not None and low >= high:
                 break
@@ -87,8 +89,6 @@ class Fitter:
                 high = guess - 1
             slope = max((count(guess) - count(last)) / (guess - last), 0.5)
             last, guess = guess, guess + math.floor((target - count(guess)) / slope)
-        if low > least:
-            self.rate = max((count(low) - base) / (low - least), 0.5)
         while high is not None and low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if count(middle) <= target else (low, middle - 1)

@@ -190,7 +190,6 @@ def fitted(frame: Frame, build: Build, length: int, budget: int, sample: int) ->
     The search begins at what `sample` units take, and not at what an earlier text took: so a prompt does not depend on
     those that were made before it.
     """
-    fitter = Fitter(frame)
     few, more = (len(frame.ids(build(units, ""))) for units in (1, 1 + sample))
-    fitter.rate = max((more - few) / sample, 0.5)
-    return fitter.fit(build, length - budget, least=1, budget=budget)
+    rate = max((more - few) / sample, 0.5)
+    return Fitter(frame).fit(build, length - budget, least=1, budget=budget, rate=rate)
