@@ -52,7 +52,7 @@ class Fitter:
             )
         units = self._largest(build, target, least, base, most)
         if units == most and target - len(self.frame.ids(build(units, ""))) > LONGEST:
-            raise UserError(f"there is too little text for {target + budget} tokens; give a longer --text")
+            raise UserError(f"there is too little text for {target + budget} tokens; give more of it")
         for fewer in range(min(FEWER, units - least) + 1):
             if (found := self._padded(build, units - fewer, target)) is not None:
                 return found

@@ -50,12 +50,12 @@ class Wording:
 
     def __post_init__(self) -> None:
         for name, sentence in vars(self).items():
-            _check_sentence(name, sentence, ("city", "number") if name == "needle" else ("city",))
+            check_sentence(name, sentence, ("city", "number") if name == "needle" else ("city",))
         if not re.search(r"(?<!\d)1234567(?!\d)", self.needle.format(city="", number="1234567")):
             raise UserError(f"the needle must contain {{number}}, with no digit beside it; given {self.needle!r}")
 
 
-def _check_sentence(name: str, sentence: str, known: tuple[str, ...]) -> None:
+def check_sentence(name: str, sentence: str, known: tuple[str, ...]) -> None:
     """UserError where a sentence of the task holds an unknown field, or is no valid text."""
     try:
         found = [field for _, field, _, _ in Formatter().parse(sentence) if field is not None]
