@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ssmax_eval.checkpoint import Checkpoint
     from ssmax_eval.model import Model
 
-POWERS = tuple(1 << i for i in range(4, 24))
-"""Context lengths that a prompt may stand at."""
+POWERS = tuple(1 << i for i in range(7, 21))
+"""Context lengths that a prompt may stand at; a shorter one stands at the first."""
 TAKEN = {
     *("run", "checkpoint", "attention", "task", "train_length", "dtype", "rope", "series", "seed", "prompt", "date"),
     *("context_length", "depth", "trial", "document", "line", "status", "error", "seconds", "prompt_digest"),
@@ -111,6 +111,8 @@ class Prompts(AnswerTask):
         frame, places = self.frame(checkpoint.tokenizer), dict[int, int]()
         for number, line in self.lines.items():
             size = len(self._ids(frame, self._text(frame, line))) + self.budget if line.length is None else line.length
+            if size > POWERS[-1]:
+                raise UserError(f"line {number} of {self.data!r} takes {size:,} tokens; {POWERS[-1]:,} is the most")
             places[number] = _power(size)
         kept = tuple(n for n in self.lengths if n in places.values())
         if not kept:
@@ -188,7 +190,7 @@ class Prompts(AnswerTask):
             raise UserError(f"{self.outputs!r} in {where} must be a text or a list of texts; got {shown(expected)}")
         if not isinstance(prefix, str | None):
             raise UserError(f"{self.answer_prefix!r} in {where} must be a text; got {shown(prefix)}")
-        if length is not None and (type(length) is not int or not 1 <= length <= POWERS[-1]):
+        if length is not None and (type(length) is not int or length < 1):
             raise UserError(f"{self.length!r} in {where} must be a number of tokens; got {shown(length)}")
         groups = {entry.partition(" as ")[2] or entry: record[entry.partition(" as ")[0]] for entry in self.group}
         if wrong := [name for name, value in groups.items() if not isinstance(value, str | int | float | None)]:

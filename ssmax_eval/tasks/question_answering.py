@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ssmax_eval.model import Completion
 
 UNITS = ("depth", "trial")
+SPARE = 8
+"""Tokens that a question leaves in the shortest text that it fits into, so that padding can fill it exactly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +122,10 @@ class _Asker:
 
     def item(self, length: int, trial: int) -> Item:
         """Return the question of a trial. UserError where too few fit into the length."""
-        fitting = (number for number in self.order if self._size(number) + self.task.budget <= length)
+        fitting = (number for number in self.order if self._size(number) <= length)
         if (number := next(islice(fitting, trial, None), None)) is not None:
             return self.task.questions.items[number]
-        sizes = sorted(self._size(number) + self.task.budget for number in self.order)
+        sizes = sorted(map(self._size, self.order))
         if trial >= len(sizes):
             raise UserError(f"data {self.task.data!r} has {len(sizes)} questions with an answer, not {trial + 1}")
         raise UserError(
@@ -171,6 +173,8 @@ class _Asker:
     def _text(self, item: Item, others: Sequence[str], depth: float, padding: str) -> str:
         """Everything that the model sees, with the question's own paragraphs at a depth."""
         at = _place(others, depth)
+        if others and padding:
+            others, padding = [*others[:-1], f"{others[-1]} {padding}"], ""
         texts = [*others[:at], *(self.paragraphs[number] for number in item.gold), *others[at:]]
         documents = [self.task.document.format(number=n, text=text) for n, text in enumerate(texts, start=1)]
         question = self.task.question.format(question=item.question)
@@ -178,9 +182,10 @@ class _Asker:
         return self.frame.text(body, "" if self.task.thinking else self.task.answer_prefix)
 
     def _size(self, number: int) -> int:
-        """Tokens of a question with nothing but its own paragraphs."""
+        """The shortest context length for a question: its own paragraphs, and the answer's budget."""
         if number not in self.sizes:
-            self.sizes[number] = len(self.frame.ids(self._text(self.task.questions.items[number], [], 0.0, "")))
+            ids = self.frame.ids(self._text(self.task.questions.items[number], [], 0.0, ""))
+            self.sizes[number] = len(ids) + SPARE + self.task.budget
         return self.sizes[number]
 
 
