@@ -107,7 +107,7 @@ def test_what_a_function_must_not_do_is_one_line(tmp_path: Path, body: str, says
 def test_a_function_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "empty.py"
     file.write_text("score = 1\n")
-    with pytest.raises(UserError, match="'score' in .* must be a function, for scoring"):
+    with pytest.raises(UserError, match=r"'score' in .* must be a function, for scoring"):
         scorer(f"{file}:score")
     with pytest.raises(UserError, match="cannot read"):
         scorer(f"{tmp_path}/none.py:score")
