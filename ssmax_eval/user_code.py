@@ -1,4 +1,4 @@
-"""Classes of the user's own, outside this package: load them, and tell whether their code has changed.
+"""Classes and functions of the user's own, outside this package: load them, and tell whether their code has changed.
 
 A class is identified by a digest of the file that defines it, of the local modules that this file imports, directly or
 through others, and of the files of its base classes. Local are modules that lie beside the file, in its package, or in
@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,8 +30,8 @@ NAME = 200
 
 _folders: list[str] = []
 """Folders of the files that were loaded; they stay at the end of `sys.path`, for imports inside functions."""
-_seen: WeakKeyDictionary[type, str] = WeakKeyDictionary()
-"""The digest of each class when it was first asked for."""
+_seen: WeakKeyDictionary[type | FunctionType, str] = WeakKeyDictionary()
+"""The digest of each class and function when it was first asked for."""
 _own: set[Path] = set()
 """The Python files that those classes are made of."""
 
@@ -42,9 +42,31 @@ def load_class(place: str, base: type, what: str) -> Any:
     A file is loaded anew each time, with the local modules that it imports. `what` names the kind of class in
     messages. UserError where there is no such class, or its code fails.
     """
-    module_name, _, class_name = place.rpartition(":")
+    cls = _loaded(place, what, "Class")
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        module_name, _, class_name = place.rpartition(":")
+        raise UserError(
+            f"{class_name!r} in {module_name!r} must be a subclass of {base.__module__}.{base.__qualname__}"
+        )
+    digest(cls)
+    return cls
+
+
+def load_function(place: str, what: str) -> FunctionType:
+    """Return the function at `path/to/file.py:function` or `package.module:function`; see `load_class`."""
+    function = _loaded(place, what, "function")
+    if not isinstance(function, FunctionType):
+        module_name, _, name = place.rpartition(":")
+        raise UserError(f"{name!r} in {module_name!r} must be a function, for {what}")
+    digest(function)
+    return function
+
+
+def _loaded(place: str, what: str, kind: str) -> Any:
+    """What a file or a module has by a name; None where it has nothing."""
+    module_name, _, name = place.rpartition(":")
     if not module_name.strip("."):
-        raise UserError(f"{what} takes file.py:Class or package.module:Class; given {shown(place)}")
+        raise UserError(f"{what} takes file.py:{kind} or package.module:{kind}; given {shown(place)}")
     try:
         is_file = module_name.endswith(".py")
         module = _load_file(Path(module_name)) if is_file else importlib.import_module(module_name)
@@ -52,13 +74,7 @@ def load_class(place: str, base: type, what: str) -> Any:
         raise UserError(f"cannot read {module_name!r} for {what}: {error.strerror or error}") from None
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise UserError(f"cannot import {shown(module_name)} for {what}: {_where(error)}{error}") from None
-    cls = getattr(module, class_name, None)
-    if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise UserError(
-            f"{class_name!r} in {module_name!r} must be a subclass of {base.__module__}.{base.__qualname__}"
-        )
-    digest(cls)
-    return cls
+    return getattr(module, name, None)
 
 
 def place_of(cls: type) -> str:
@@ -67,14 +83,15 @@ def place_of(cls: type) -> str:
     return f"{_file(cls) if module.startswith(PREFIX) or module == '__main__' else module}:{cls.__qualname__}"
 
 
-def digest(cls: type) -> str:
-    """Return a digest of the code that a class of the user's own is made of; see the head of this module.
+def digest(cls: type | FunctionType) -> str:
+    """Return a digest of the code that a class or function of the user's own is made of; see the head of this module.
 
     UserError where the class lies in no file (in a notebook, say), or the code has changed since this process first
     asked: what runs would then not be what is written.
     """
     files = set(local_files(Path(_file(cls))))
-    for parent in cls.__mro__[1:]:
+    classes = cls.__mro__ if isinstance(cls, type) else ()
+    for parent in classes[1:]:
         file = getattr(sys.modules.get(parent.__module__), "__file__", None)
         if file and _top(parent.__module__) not in (PACKAGE, *sys.stdlib_module_names) and not _installed(Path(file)):
             files |= set(local_files(Path(file)))
@@ -83,7 +100,7 @@ def digest(cls: type) -> str:
     parts = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     parts += [
         f"{parent.__qualname__} {vars(parent)['version']}"
-        for parent in cls.__mro__
+        for parent in classes
         if _top(parent.__module__) == PACKAGE and "version" in vars(parent)
     ]
     now = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -214,7 +231,7 @@ def _top_module(file: Path) -> str:
     return file.stem
 
 
-def _file(cls: type) -> str:
+def _file(cls: type | FunctionType) -> str:
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     if file is None:
         raise UserError(

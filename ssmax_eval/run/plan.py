@@ -61,6 +61,7 @@ def plan(
     parsed = [parse(given) if isinstance(given, str) else given for given in attentions]
     for task in chosen:
         task.read()
+    chosen = [task.on(checkpoint) for task in chosen]
     resolved = [resolve(checkpoint, attention) for attention in parsed]
     _ = checkpoint.device_and_dtype
     store = Store(output)

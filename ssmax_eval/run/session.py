@@ -48,5 +48,6 @@ def given(run: Run) -> dict[str, Any]:
         "checkpoint": run.checkpoint.name,
         "texts": list(run.task.texts),
         "grid": run.task.grid_settings(),
+        **({"files": places} if (places := run.task.places()) else {}),
         **own,
     }

@@ -116,6 +116,7 @@ def _is_given(given: Any) -> bool:
         and isinstance(given.get("texts", []), list)
         and all(isinstance(text, str) for text in given.get("texts", []))
         and isinstance(given.get("grid", {}), dict)
+        and isinstance(given.get("files", {}), dict)
         and isinstance(given.get("task", ""), str)
     )
 
@@ -134,13 +135,15 @@ def _task(
     else:
         raise UserError(f"nothing says where the class of task {kind!r} is; give it with --task file.py:Class")
     names = {f.name for f in fields(cls)}
-    settings = {**given.get("grid", {}), **identity, "lengths": [cell.context_length]}
+    settings = {**given.get("grid", {}), **identity, **given.get("files", {}), "lengths": [cell.context_length]}
     settings["texts"] = texts or given["texts"]
     where = f"{RUN_FILE} of this run"
     task: Task = built(cls, checked(cls, {n: v for n, v in settings.items() if n in names}, where), where)
     now = task.identity()
     if now["texts"] != identity.get("texts"):
         raise UserError("the text is not the one that was measured; give it with --text")
+    if changed := [name for name in task.places() if now[name] != identity.get(name)]:
+        raise UserError(f"the content of {changed[0]} {task.places()[changed[0]]!r} is not what was measured")
     if now.get("code") != identity.get("code"):
         raise UserError(
             f"the code of task {kind!r} is not the one that was measured; give it with --task file.py:Class"

@@ -16,7 +16,7 @@ from ssmax_eval.model import Request
 from ssmax_eval.tasks.base import Measure, Task, grid
 from ssmax_eval.tasks.chat import chats, dated
 from ssmax_eval.tasks.frame import Frame
-from ssmax_eval.tasks.scoring import refused, scorer
+from ssmax_eval.tasks.scoring import identified, is_own, refused, scorer
 
 if TYPE_CHECKING:
     from ssmax_eval.checkpoint import Checkpoint
@@ -80,7 +80,8 @@ class AnswerTask(Task):
     thinking_end: str = "</think>"
     """The text that ends a thought."""
     scoring: str = "contains_all"
-    """How an answer is scored: contains_all, contains_any, exact, f1, sequence_ratio or choice."""
+    """How an answer is scored: contains_all, contains_any, exact, f1, sequence_ratio, choice, or a function of your own
+    as my_score.py:function. It takes the answer and the list of what was expected, and returns a number from 0 to 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,6 +109,12 @@ class AnswerTask(Task):
     def scorer(self) -> Callable[[str, Sequence[str]], float]:
         """Return what scores an answer."""
         return scorer(self.scoring)
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"scoring": identified(self.scoring)}
+
+    def places(self) -> dict[str, str]:
+        return {"scoring": self.scoring} if is_own(self.scoring) else {}
 
     def cells(self) -> list[Cell]:
         return [Cell(length, trial=trial) for length in self.lengths for trial in range(self.trials)]

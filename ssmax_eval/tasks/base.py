@@ -144,6 +144,14 @@ class Task(ABC):
             del values["preset"]  # so that runs keep the identity that they had before there were presets
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
+    def places(self) -> dict[str, str]:
+        """Return the fields that name a file, by which it can be found again. In `settings` stands its digest."""
+        return {}
+
+    def on(self, checkpoint: "Checkpoint") -> "Task":
+        """Return the task as a checkpoint is asked: itself, unless its tokenizer decides which cells there are."""
+        return self
+
     def identity(self) -> dict[str, Any]:
         """Return what decides the numbers in a cell: kind, version and settings; of a user's own task also its code."""
         own = {} if TASKS.name_of(type(self)) else {"code": code_digest(type(self))}

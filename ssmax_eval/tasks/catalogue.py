@@ -14,7 +14,6 @@ TASKS: "Catalogue[Task]" = Catalogue(
         "niah": (f"{_HERE}.niah:Niah", "needle in a haystack: retrieval by context length and depth"),
         "niah_dense": (f"{_HERE}.dense:NiahDense", "one needle for each depth in one haystack: much faster than niah"),
         "loss": (f"{_HERE}.loss:Loss", "test loss by position and by length, in nats per token"),
-        "harness": (f"{_HERE}.harness.task:Harness", "a task of lm-evaluation-harness, by `ssmax-eval harness`"),
         "key_attention": (f"{_HERE}.key_attention:KeyAttention", "weight on the needle by head, and attention fading"),
         "context_gain": (f"{_HERE}.context_gain:ContextGain", "what the distant context is worth, in nats per token"),
         "context_gain_answer": (
@@ -33,5 +32,8 @@ TASKS: "Catalogue[Task]" = Catalogue(
         "common_words": (f"{_HERE}.common_words:CommonWords", "which words of a long list occur often"),
         "frequent_words": (f"{_HERE}.frequent_words:FrequentWords", "which coined words of a text occur most often"),
         "graph_walk": (f"{_HERE}.graph_walk:GraphWalk", "nodes at a distance, or parents, in a list of edges"),
+        "qa": (f"{_HERE}.question_answering:QA", "a question among paragraphs of which one or two hold the answer"),
+        "prompts": (f"{_HERE}.own_prompts:Prompts", "anybody's prompts, from JSONL, Parquet or a data set of the hub"),
+        "harness": (f"{_HERE}.harness.task:Harness", "a task of lm-evaluation-harness, by `ssmax-eval harness`"),
     }
 )

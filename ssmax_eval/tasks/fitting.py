@@ -47,8 +47,8 @@ class Fitter:
         """Return the text with as many units as fit, padded to exactly `target` tokens.
 
         At least `least` units, at most `most` (None: any number). `budget` is what the answer takes besides, for the
-        message, `rate` the tokens that a unit is expected to have. UserError where the least is too long, with the smallest length that would work; and where `most`
-        units are too short.
+        message, `rate` the tokens that a unit is expected to have. UserError where the least is too long, with the
+        smallest length that would work; and where `most` units are too short.
         """
         known: dict[int, int] = {}
 
@@ -64,7 +64,7 @@ class Fitter:
             )
         units = self._largest(count, target, least, most, rate)
         if units == most and target - count(units) > LONGEST:
-            raise UserError(f"there is too little text for {target + budget} tokens; give a longer --text")
+            raise UserError(f"there is too little text for {target + budget} tokens; give more of it")
         for fewer in range(min(FEWER, units - least) + 1):
             if (found := self._padded(build, units - fewer, target, count(units - fewer))) is not None:
                 return found

@@ -22,13 +22,14 @@ class Frame:
 
     A word is encoded once and remembered, so that a text of 131 072 tokens that differs a little from one before takes
     a tenth of a second. That is exact where no token spans two words. It is compared with the whole text for every
-    text of up to CHECKED tokens and for the first longer one; where it is not the same, texts are encoded whole.
+    text of up to CHECKED tokens and for the first longer one; where it is not the same, texts are encoded whole. With
+    `whole` they always are.
     """
 
-    def __init__(self, tokenizer: Any, *, chat: bool, thinking: bool = False) -> None:
+    def __init__(self, tokenizer: Any, *, chat: bool, thinking: bool = False, whole: bool = False) -> None:
         self.tokenizer, self.chat, self.thinking = tokenizer, chat, thinking
         self._known: dict[str, list[int]] = {}
-        self._whole_only, self._long_checked = False, False
+        self._whole_only, self._long_checked = whole, False
 
     def text(self, body: str, answer_prefix: str = "") -> str:
         """Return everything that a model sees before its answer: the body in the chat template, and a beginning.

@@ -9,8 +9,11 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from types import FunctionType
 
-from ssmax_eval.errors import unknown
+from ssmax_eval.errors import UserError, shown, unknown
+from ssmax_eval.user_code import digest, load_function
 
 Scorer = Callable[[str, Sequence[str]], float]
 """Takes an answer and what was expected, and returns a share from 0 to 1."""
@@ -71,10 +74,42 @@ SCORERS: dict[str, Scorer] = {
 
 
 def scorer(name: str) -> Scorer:
-    """Return the scorer of a name. UserError for a name that there is not."""
+    """Return the scorer of a name, or a function of the user's own at `my_score.py:function`.
+
+    UserError for a name that there is not, and for a function that cannot be loaded.
+    """
+    if is_own(name):
+        return _own(name)[0]
     if name not in SCORERS:
         raise unknown("scoring", name, SCORERS)
     return SCORERS[name]
+
+
+def is_own(name: str) -> bool:
+    """Return whether this is the place of a function of the user's own."""
+    return ":" in name
+
+
+def identified(name: str) -> str:
+    """Return what tells this scoring from others: its name; of a function of the user's own also its code."""
+    return f"{name.rpartition(':')[2]} {digest(_own(name)[1])}" if is_own(name) else name
+
+
+@lru_cache
+def _own(place: str) -> tuple[Scorer, FunctionType]:
+    """A scorer that calls a function of the user's own, and the function."""
+    function = load_function(place, "scoring")
+
+    def score(answer: str, expected: Sequence[str]) -> float:
+        try:
+            found = function(answer, list(expected))
+        except Exception as error:  # whatever the user's code raises
+            raise UserError(f"scoring {place} fails: {type(error).__name__}: {error}") from None
+        if not isinstance(found, int | float) or not 0 <= found <= 1:
+            raise UserError(f"scoring {place} must return a number from 0 to 1; got {shown(found)}")
+        return float(found)
+
+    return score, function
 
 
 def plain(answer: str) -> str:
