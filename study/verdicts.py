@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ssmax_eval.report import statistics
@@ -56,7 +55,7 @@ def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = Fa
     by_seed = both.groupby(level="seed").mean()
     interval = _over_units(change, unit, shares)
     if len(by_seed) > 1:
-        over_seeds = _over_seeds(by_seed["this"] - by_seed["than"], shares)
+        over_seeds = _over_seeds(change if shares else by_seed["this"] - by_seed["than"], shares)
         # Few units have no interval (NaN); then that over the seeds counts.
         if math.isnan(over_seeds.low) or not over_seeds.width < interval.width:
             interval = over_seeds
@@ -78,20 +77,22 @@ class _Interval(NamedTuple):
 
 
 def _over_seeds(change: pd.Series, shares: bool) -> _Interval:
-    if len(change) < FEWEST:
-        return _Interval(math.nan, math.nan, "seeds")
-    low, high = (float(x) for x in statistics.student(change.mean(), change.std(), len(change)))
-    return _Interval(max(low, -1.0), min(high, 1.0), "seeds") if shares else _Interval(low, high, "seeds")
+    found = _interval(change, ["seed"], shares)
+    return _Interval(found.low, found.high, "seeds")
 
 
 def _over_units(change: pd.Series, unit: str, shares: bool) -> _Interval:
     names, over = clusters(change, unit)
-    if shares and change.index.get_level_values("seed").nunique() == 1:
-        found = statistics.paired_shares(change.to_numpy(np.float64), _labels(change, names))
-    else:
-        units = change.groupby(level=[name for name in change.index.names if name != "seed"]).mean()
-        found = statistics.paired_means(units.to_numpy(np.float64), _labels(units, names))
+    if not shares:
+        change = change.groupby(level=[name for name in change.index.names if name != "seed"]).mean()
+    found = _interval(change, names, shares)
     return _Interval(found.low, found.high, over)
+
+
+def _interval(change: pd.Series, names: list[str], shares: bool) -> statistics.Interval:
+    labels = np.asarray(change.index.to_frame(index=False).groupby(names).ngroup(), np.int64)
+    interval = statistics.paired_shares if shares else statistics.paired_means
+    return interval(change.to_numpy(np.float64), labels)
 
 
 def clusters(change: pd.Series, unit: str) -> tuple[list[str], str]:
@@ -102,10 +103,6 @@ def clusters(change: pd.Series, unit: str) -> tuple[list[str], str]:
             return ["source"], "texts"
         return ["document"], unit
     return [name for name in levels if name != "depth"] or levels, unit
-
-
-def _labels(change: pd.Series, names: list[str]) -> npt.NDArray[np.int64]:
-    return np.asarray(change.index.to_frame(index=False).groupby(names).ngroup(), np.int64)
 
 
 @dataclass(frozen=True)

@@ -96,31 +96,33 @@ def _of_cells(frame: pd.DataFrame, found: TaskQuantity, base: str, name: str) ->
     both = pd.concat([cells.assign(context_length=ALL), cells])
     # A unit of all lengths together is one at one length.
     both["length"] = pd.concat([cells["context_length"], cells["context_length"]]).to_numpy()
-    share = found.quantity.pool == "share" and cells["change"].dropna().isin([-1, 0, 1]).all()
+    share = found.quantity.pool == "share" and cells["change"].dropna().between(-1, 1).all()
+    whole = share and cells["change"].dropna().isin([-1, 0, 1]).all()
     # The clusters are those of the pair: seeds, trials of one length, or texts.
     both = clustered(both.assign(series=name, context_length=both["length"]), found).assign(
         context_length=both["context_length"].to_numpy()
     )
     rows = []
     for length, part in both.groupby("context_length"):
-        rows.append({"context_length": length, **(_share(part) if share else _mean(part, found))})
+        rows.append({"context_length": length, **(_share(part, whole) if share else _mean(part, found))})
     return pd.DataFrame(rows)
 
 
-def _share(cells: pd.DataFrame) -> dict[str, object]:
+def _share(cells: pd.DataFrame, whole: bool) -> dict[str, object]:
+    """What one length shows of a share; what only one of the two found is counted where answers are right or wrong."""
     known = cells.dropna(subset="change")
     change = known["change"]
-    n, gained, lost = len(change), int((change > 0).sum()), int((change < 0).sum())
+    n = len(change)
+    counts = {"gained": int((change > 0).sum()), "lost": int((change < 0).sum())} if whole else {}
     found = statistics.paired_shares(change.to_numpy("float64"), known[CLUSTER].to_numpy("int64"))
     return {
-        "mean": (gained - lost) / n if n else np.nan,
+        "mean": change.mean(),
         "low": found.low,
         "high": found.high,
         "n": n,
         "method": found.method,
         "p": found.p,
-        "gained": gained,
-        "lost": lost,
+        **counts,
         "unmatched": len(cells) - n,
         "units": found.units,
     }

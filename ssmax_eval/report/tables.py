@@ -39,9 +39,8 @@ Wanted = str | TaskQuantity | None
 def by_length(frame: pd.DataFrame, quantity: Wanted = None, lengths: Sequence[int] | None = None) -> pd.DataFrame:
     """Return a quantity per `series` and `context_length` (tokens), all depths pooled.
 
-    A share has Wilson's interval, if it is 0 or 1 in each cell, and a mean Student's, both over `units` (see
-    `quantities.clustered`). Of rows that compete, such as heads, the best counts (see `best_rows`), and the best of
-    all cells is named.
+    A share has Wilson's interval and a mean Student's, both over `units` (see `quantities.clustered`). Of rows that
+    compete, such as heads, the best counts (see `best_rows`), and the best of all cells is named.
     `failed` counts cells that broke off, which are no misses and not in `n`. A prefix quantity, such as a loss, is
     the mean over the first L positions for every L of `lengths` (see `prefix_means`), with `perplexity` where it is
     in nats.
@@ -69,8 +68,8 @@ def together(rows: pd.DataFrame, quantity: Wanted = None) -> tuple[float, float,
         found.quantity.name,
     )
     values, name = clustered(values, found).astype({"series": "str"}), found.quantity.name
-    share = values[name].isin([0.0, 1.0]).all()
-    table = (statistics.proportions if share else statistics.means)(values, ["series"], name, cluster=[CLUSTER])
+    average = statistics.proportions if _is_share(values[name], found) else statistics.means
+    table = average(values, ["series"], name, cluster=[CLUSTER])
     mean, low, high = table[["mean", "low", "high"]].iloc[0]
     return float(mean), float(low), float(high)
 
@@ -81,9 +80,9 @@ def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str], *, single: 
     chosen = best_rows(frame, found) if ok.any() else everything[ok]
     values = statistics.unit_means(chosen, list(dict.fromkeys([*by, *units_of(everything, found)])), name)
     values = clustered(values.dropna(subset=name), found)
-    if found.quantity.pool == "share" and values[name].isin([0.0, 1.0]).all():
+    if _is_share(values[name], found):
         # The trials of one length and depth are independent; those of several seeds are not.
-        alone = single and "seed" not in values
+        alone = single and "seed" not in values and values[name].isin([0.0, 1.0]).all()
         table = statistics.proportions(values, by, name, cluster=[] if alone else [CLUSTER])
     else:
         table = statistics.means(values, by, name, cluster=[CLUSTER], between=found.quantity.between)
@@ -97,6 +96,11 @@ def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str], *, single: 
         heads = by_head(frame, found).drop_duplicates("series")[["series", *found.quantity.best]]
         table = table.merge(heads, on="series", how="left")
     return table
+
+
+def _is_share(values: pd.Series, found: TaskQuantity) -> bool:
+    """Whether Wilson's interval suits these values: shares of a whole, be they 0 and 1 or between."""
+    return found.quantity.pool == "share" and bool(values.between(0.0, 1.0).all())
 
 
 def by_position(

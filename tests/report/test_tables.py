@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import statistics, tables
@@ -67,7 +68,7 @@ def test_loss_by_length_is_the_mean_over_the_first_tokens() -> None:
     table = tables.by_length(frame, lengths=[2, 4, 8]).set_index("context_length")
     assert table["mean"].to_dict() == {2: 2.0, 4: 3.0, 8: 5.0}
     assert table["perplexity"][8] == pytest.approx(np.exp(5))
-    limits = statistics.student(3, 1, 5)
+    limits = stats.t.interval(0.95, 4, 3, 1 / 5**0.5)
     assert [table["low"][4], table["high"][4]] == pytest.approx([float(x) for x in limits])
 
 

@@ -74,8 +74,8 @@ def test_means_by_length_are_over_trials(quantities: list[dict[str, Any]] | None
 
 
 def as_wide_as_student(found: float) -> tuple[float, float]:
-    """Wilson's limits of a share of `TRIALS`, with Student's quantile for that many units in the normal one's place."""
-    p, q = found / TRIALS, stats.t.ppf(0.975, TRIALS - 1) ** 2 / TRIALS
+    """Wilson's limits of a share of `TRIALS`, with Student's quantile in the normal one's place."""
+    p, q = found / TRIALS, stats.t.ppf(0.975, TRIALS) ** 2 / TRIALS
     centre, half = (p + q / 2) / (1 + q), (p * (1 - p) * q + q**2 / 4) ** 0.5 / (1 + q)
     return centre - half, centre + half
 
@@ -113,7 +113,7 @@ def test_differences_are_paired_on_what_is_the_same(rows: int) -> None:
     change = cells(frame, "gain", "ssmax") - cells(frame, "gain", "softmax")
     row = table.loc[("gain", 1024)]
     assert row[["mean", "n", "unmatched"]].tolist() == pytest.approx([change[1].mean(), TRIALS, 0])
-    assert row["method"] == "paired bootstrap"
+    assert row["method"] == "paired t-interval"
     assert row["low"] < row["mean"] < row["high"]
     short = table.loc[("gain", 256)]
     assert short[["mean", "n", "unmatched"]].tolist() == pytest.approx([change[0][keep[0]].mean(), TRIALS - 1, 1])

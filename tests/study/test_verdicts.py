@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ssmax_eval.report import statistics
 from study.verdicts import ABSENT, FAILS, HOLDS, OPEN, Difference, Range, difference
@@ -49,7 +50,7 @@ def test_five_seeds_have_an_interval_over_seeds() -> None:
     result = difference(values(this), values(than), "documents")
     assert result is not None
     assert (result.over, result.seeds, result.units) == ("seeds", 5, 2)
-    low, high = statistics.student(-3.0, 2.5**0.5, 5)
+    low, high = stats.t.interval(0.95, 4, -3.0, 0.5**0.5)
     assert (result.mean, result.low, result.high) == pytest.approx((-3.0, float(low), float(high)))
 
 
@@ -82,7 +83,7 @@ def test_windows_of_two_texts_leave_the_seeds_to_decide() -> None:
     result = difference(this, than, "documents")
     assert result is not None
     assert (result.over, result.seeds, result.units, result.texts) == ("seeds", 5, 16, 2)
-    low, high = statistics.student(0.2, 0.025**0.5, 5)
+    low, high = stats.t.interval(0.95, 4, 0.2, 0.005**0.5)
     assert (result.low, result.high) == pytest.approx((float(low), float(high)))
     alone = difference(this.loc[[1]], than.loc[[1]], "documents")
     assert alone is not None
