@@ -21,7 +21,6 @@ from ssmax_eval.report.quantities import (
     clustered,
     declared,
     find,
-    rows_of,
 )
 from ssmax_eval.report.series import COORDINATES, labelled
 
@@ -47,10 +46,15 @@ def differences(
     Raises NothingMeasured where no two series measured it, UserError as `pairs` does.
     """
     frame = labelled(frame)
-    found = find(frame, quantity)
-    couples = pairs(frame, baseline)
+    return _of_pairs(frame, pairs(frame, baseline), find(frame, quantity))
+
+
+def _of_pairs(frame: pd.DataFrame, couples: list[tuple[str, str]], found: TaskQuantity) -> pd.DataFrame:
+    about = needed(frame, found)
     values = prefix_means(frame, found) if found.quantity.pool == "prefix" else None
-    rows = needed(frame, found) if values is None else values
+    rows = about if values is None else values
+    if values is not None:
+        about = about.drop_duplicates([name for name in about if name != found.quantity.name])
     held = set(rows["series"].astype("str"))
     parts = []
     for base, name in couples:
@@ -59,9 +63,9 @@ def differences(
             if values is None:
                 of_pair = _of_cells(pair, found, base, name)
             else:
-                same = comparable(rows_of(frame, found), found, base, name)
+                same = comparable(about, found, base, name)
                 of_pair = _of_prefixes(found, pair, base, name, same=same)
-            told = " or ".join(cluster_names(frame[frame["series"].isin([base, name])], found))
+            told = " or ".join(cluster_names(about[about["series"].isin([base, name])], found))
             parts.append(of_pair.assign(baseline=base, series=name, quantity=found.label, unit=told))
     if not parts:
         raise NothingMeasured(f"no two series to compare have both measured {found.label}")
@@ -73,11 +77,11 @@ def all_differences(frame: pd.DataFrame, baseline: str | None = None, *, every: 
 
     Raises NothingMeasured where no two series measured the same quantity.
     """
-    pairs(frame, baseline)
-    parts = []
+    frame = labelled(frame)
+    couples, parts = pairs(frame, baseline), []
     for found in compared(frame, every=every):
         try:
-            parts.append(differences(frame, baseline, found))
+            parts.append(_of_pairs(frame, couples, found))
         except NothingMeasured:
             continue
     if not parts:
