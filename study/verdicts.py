@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ssmax_eval.report import statistics
@@ -32,6 +33,9 @@ class Difference:
     """Of each seed."""
     texts: int = 0
     """Texts that the units are windows of; 0 where they are no documents."""
+    this_limits: tuple[float, float] = (math.nan, math.nan)
+    """Limits of a share alone, 95 %; NaN for what is no share."""
+    than_limits: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def mean(self) -> float:
@@ -63,7 +67,8 @@ def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = Fa
     mean = by_seed.mean()
     units = round(len(both) / len(by_seed))
     texts = both.index.get_level_values("source").nunique() if "source" in both.index.names else 0
-    return Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units, texts=texts)
+    sides = {f"{side}_limits": _alone(both[side], unit) for side in ("this", "than") if shares}
+    return Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units, texts=texts, **sides)
 
 
 class _Interval(NamedTuple):
@@ -89,10 +94,26 @@ def _over_units(change: pd.Series, unit: str, shares: bool) -> _Interval:
     return _Interval(found.low, found.high, over)
 
 
+def _alone(values: pd.Series, unit: str) -> tuple[float, float]:
+    """The limits of one side, over what the difference is over where there are several seeds: the wider of the two."""
+    names, _ = clusters(values, unit)
+    over = [["seed"], names] if values.index.get_level_values("seed").nunique() > 1 else [names]
+    found = [statistics.one_share(values.to_numpy(np.float64), _labels(values, each)) for each in over]
+    # As for the difference, few seeds have no interval, and few units leave it to the seeds.
+    best = found[0]
+    for other in found[1:]:
+        if other.high - other.low > best.high - best.low:
+            best = other
+    return best.low, best.high
+
+
+def _labels(values: pd.Series, names: list[str]) -> npt.NDArray[np.int64]:
+    return np.asarray(values.index.to_frame(index=False).groupby(names).ngroup(), np.int64)
+
+
 def _interval(change: pd.Series, names: list[str], shares: bool) -> statistics.Interval:
-    labels = np.asarray(change.index.to_frame(index=False).groupby(names).ngroup(), np.int64)
     interval = statistics.paired_shares if shares else statistics.paired_means
-    return interval(change.to_numpy(np.float64), labels)
+    return interval(change.to_numpy(np.float64), _labels(change, names))
 
 
 def clusters(change: pd.Series, unit: str) -> tuple[list[str], str]:
@@ -129,6 +150,20 @@ class Range:
         if self.high == math.inf:
             return f"above {signed(self.low, percent)}"
         return f"between {signed(self.low, percent)} and {signed(self.high, percent)}"
+
+
+def divided(found: Difference | None, line: float) -> str:
+    """Whether one finds and the other fails: `holds` if all of `than` is below the line and all of `this` above it.
+
+    `does not hold` if all of `than` is above, or all of `this` below, else `inconclusive`.
+    """
+    if found is None:
+        return ABSENT
+    if found.than_limits[1] < line < found.this_limits[0]:
+        return HOLDS
+    if found.than_limits[0] >= line or found.this_limits[1] <= line:
+        return FAILS
+    return OPEN
 
 
 def signed(value: float, percent: bool, digits: int = 2) -> str:

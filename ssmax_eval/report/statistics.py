@@ -95,6 +95,17 @@ def proportions(trials: pd.DataFrame, by: Sequence[str], value: str, *, cluster:
     return table.assign(low=low, high=high)[[*by, *_COLUMNS]]
 
 
+def few_units(rows: pd.DataFrame, by: Sequence[str], value: str, cluster: str) -> pd.DataFrame:
+    """Return the mean of every cluster of the groups that have several, but too few for an interval.
+
+    Columns: those of `by`, then `mean`.
+    """
+    kept = rows[rows[value].notna()]
+    table = kept.groupby([*by, cluster], observed=True)[value].mean().rename("mean").reset_index()
+    units = table.groupby(list(by), observed=True)["mean"].transform("size")
+    return table.loc[(units > 1) & (units < FEWEST), [*by, "mean"]].reset_index(drop=True)
+
+
 _COLUMNS = ("mean", "low", "high", "n", "units")
 
 
@@ -228,6 +239,13 @@ def paired_shares(differences: npt.ArrayLike, cluster: npt.ArrayLike | None = No
     method = "Bonett-Price interval" + ", exact sign test" * whole
     p = sign_flip(np.bincount(names, values)) if whole else float("nan")
     return Interval(float(low[0]), float(high[0]), method, units, p)
+
+
+def one_share(values: npt.ArrayLike, cluster: npt.ArrayLike) -> Interval:
+    """Return the 95 % interval of the mean of shares (0 to 1) over their clusters; NaN below `FEWEST` clusters."""
+    found = _one_group(values, cluster).found
+    low, high = share_limits(found)
+    return Interval(float(low[0]), float(high[0]), "Wilson interval", int(found.units[0]))
 
 
 class _Group(NamedTuple):

@@ -78,8 +78,7 @@ def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str], *, single: 
     everything, name = rows_of(frame, found), found.quantity.name
     ok = everything["status"] == "ok"
     chosen = best_rows(frame, found) if ok.any() else everything[ok]
-    values = statistics.unit_means(chosen, list(dict.fromkeys([*by, *units_of(everything, found)])), name)
-    values = clustered(values.dropna(subset=name), found)
+    values = _values(everything, chosen, found, by)
     if _is_share(values[name], found):
         # The trials of one length and depth are independent; those of several seeds are not.
         alone = single and "seed" not in values and values[name].isin([0.0, 1.0]).all()
@@ -96,6 +95,33 @@ def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str], *, single: 
         heads = by_head(frame, found).drop_duplicates("series")[["series", *found.quantity.best]]
         table = table.merge(heads, on="series", how="left")
     return table
+
+
+def _values(everything: pd.DataFrame, chosen: pd.DataFrame, found: TaskQuantity, by: list[str]) -> pd.DataFrame:
+    """One value for every unit in every group, with its cluster."""
+    name = found.quantity.name
+    values = statistics.unit_means(chosen, list(dict.fromkeys([*by, *units_of(everything, found)])), name)
+    return clustered(values.dropna(subset=name), found)
+
+
+def few_by_length(frame: pd.DataFrame, quantity: Wanted = None, lengths: Sequence[int] | None = None) -> pd.DataFrame:
+    """Return every independent unit (`series`, `context_length`, `mean`) where they are too few for an interval."""
+    found = find(frame, quantity)
+    by = ["series", "context_length"]
+    if found.quantity.pool == "prefix":
+        values = clustered(prefix_means(frame, found, lengths), found)
+    else:
+        values = _values(rows_of(frame, found), best_rows(frame, found), found, by)
+    return statistics.few_units(values, by, found.quantity.name, CLUSTER)
+
+
+def few_by_position(
+    frame: pd.DataFrame, quantity: Wanted = None, *, bins: int | None = None, scale: Scale = "log"
+) -> pd.DataFrame:
+    """Return every independent unit (`series`, `position`, `mean`) where they are too few for an interval."""
+    found = find(frame, quantity, "by_position")
+    units = _by_bins(frame, found, [], bins, scale)
+    return statistics.few_units(units, ["series", "position"], found.quantity.name, CLUSTER)
 
 
 def _is_share(values: pd.Series, found: TaskQuantity) -> bool:
@@ -119,6 +145,14 @@ def by_position(
     at a position, such as layers and heads, is averaged, unless `by` names it.
     """
     found = find(frame, quantity, "by_position")
+    units, name = _by_bins(frame, found, by, bins, scale), found.quantity.name
+    return statistics.means(units, ["series", *by, "position"], name, cluster=[CLUSTER], between=found.quantity.between)
+
+
+def _by_bins(
+    frame: pd.DataFrame, found: TaskQuantity, by: Sequence[str], bins: int | None, scale: Scale
+) -> pd.DataFrame:
+    """The mean of every unit in every bin of positions, with its cluster."""
     name, prefix = found.quantity.name, found.quantity.pool == "prefix"
     rows = measured(frame, found)
     if not present(rows, ["position"]):
@@ -130,8 +164,7 @@ def by_position(
     rows = rows.assign(position=statistics.in_bins(rows["position"] + first, edges, scale))
     cell = [] if prefix else ["context_length"]
     unit = ["series", *by, *cell, *units_of(rows, found), "position"]
-    units = clustered(statistics.unit_means(rows, list(dict.fromkeys(unit)), name), found)
-    return statistics.means(units, ["series", *by, "position"], name, cluster=[CLUSTER], between=found.quantity.between)
+    return clustered(statistics.unit_means(rows, list(dict.fromkeys(unit)), name), found)
 
 
 def by_head(frame: pd.DataFrame, quantity: Wanted = None, context_length: int | None = None) -> pd.DataFrame:

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from ssmax_eval.errors import NothingMeasured, UserError
-from ssmax_eval.report import plots
+from ssmax_eval.report import axes, plots, views
 from ssmax_eval.report.heads import OUTCOMES
+from ssmax_eval.report.quantities import find
 from ssmax_eval.report.series import labelled
 from tests.report import examples
 
@@ -217,3 +218,39 @@ def test_an_outcome_can_ask_for_more_than_one_digit() -> None:
     asked = plots.by_outcome(frame, part=0.5, partly="half of the digits right")
     assert partly(asked) == 0
     assert "half of the digits right" in [text.get_text() for text in asked.legends[0].get_texts()]
+
+
+def units(figure: Figure) -> list[float]:
+    """The values of the small dots, one for each unit."""
+    return sorted(
+        y for ax in figure.axes for line in ax.lines if line.get_gid() == axes.UNITS for y in line.get_ydata()
+    )
+
+
+@pytest.mark.parametrize("draw", [plots.by_length, plots.by_position])
+def test_too_few_documents_for_a_band_are_drawn_one_by_one(draw: Callable[..., Figure]) -> None:
+    few = examples.loss(length=300, documents=3)
+    figure = draw(few, "nll")
+    assert not any(band.get_paths() for band in panel(figure).collections)
+    assert "Small dots: single documents, where fewer than 5" in axes.says_units(figure, "documents", 5)
+    if draw is plots.by_length:
+        documents = few[few["position"] < 128].groupby("document")["nll"].mean()
+        assert set(np.round(documents, 9)) <= set(np.round(units(figure), 9))
+    enough = draw(examples.loss(length=300, documents=5), "nll")
+    assert units(enough) == []
+    assert axes.says_units(enough, "documents", 5) == ""
+
+
+def test_the_trials_of_a_needle_test_are_drawn_with_all_their_depths() -> None:
+    frame = examples.niah(lengths=(512, 4096), trials=3)
+    wanted = frame.groupby(["context_length", "trial"])["score"].mean().tolist()
+    assert units(plots.by_length(frame, "score")) == pytest.approx(sorted(wanted))
+
+
+def test_captions_say_how_the_best_head_is_chosen_and_what_was_asked() -> None:
+    frame = labelled(examples.key_attention(lengths=(64,), layers=1, heads=2))
+    (picture,) = views.by_outcome(frame, find(frame, "needle_score")).pictures
+    assert "The best head of a trial is that of the other trials" in picture.caption
+    assert "Asked at depths of 0, 50 and 100 % only." in picture.caption
+    assert "best head of a trial" in views.by_length(frame, find(frame, "needle_score")).pictures[0].caption
+    assert "best" not in views.by_length(labelled(examples.niah()), find(labelled(examples.niah()))).pictures[0].caption
