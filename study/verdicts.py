@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -46,8 +46,8 @@ class Difference:
 def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = False) -> Difference | None:
     """Pair two series of values by `seed` and unit; None where no pair is left.
 
-    Of several seeds the interval is Student's over the seeds, or that over units, each averaged over the seeds, if it
-    is wider, since both are samples. Of one seed it is over units: trials with all their depths, texts where there are
+    Of several seeds the interval is over the seeds, or over units of all seeds if that is wider, since both are
+    samples. Of one seed it is over units: trials with all their depths, texts where there are
     several, documents of one text, or steps. Below `FEWEST` seeds, or units of a single seed, it is NaN.
     """
     if this.empty or than.empty:
@@ -67,8 +67,10 @@ def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = Fa
     mean = by_seed.mean()
     units = round(len(both) / len(by_seed))
     texts = both.index.get_level_values("source").nunique() if "source" in both.index.names else 0
-    sides = {f"{side}_limits": _alone(both[side], unit) for side in ("this", "than") if shares}
-    return Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units, texts=texts, **sides)
+    found = Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units, texts=texts)
+    if shares:
+        found = replace(found, this_limits=_alone(both["this"], unit), than_limits=_alone(both["than"], unit))
+    return found
 
 
 class _Interval(NamedTuple):

@@ -42,14 +42,17 @@ def clusters(values: Array, group: Codes, cluster: Codes, groups: int) -> Cluste
     owner[cluster] = group
 
     def added(parts: Array) -> Array:
-        return np.bincount(owner, parts, minlength=groups)
+        return np.asarray(np.bincount(owner, parts, minlength=groups), np.float64)
+
+    def of_cluster(parts: Array) -> Array:
+        return np.asarray(np.bincount(cluster, parts, len(size)), np.float64)
 
     n, units = added(size), added((size > 0).astype(np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = added(np.bincount(cluster, values, len(size))) / n
-        rest = np.bincount(cluster, values - mean[group], len(size)) / n[owner]
+        mean = added(of_cluster(values)) / n
+        rest = of_cluster(values - mean[group]) / n[owner]
         variance = added(rest**2) * units / (units - 1)
-    off = np.bincount(cluster, np.abs(values - np.rint(mean)[group]), len(size))
+    off = of_cluster(np.abs(values - np.rint(mean)[group]))
     return Clusters(n, units, mean, variance, _equal(n, added(size**2)), _equal(added(off), added(off**2)))
 
 

@@ -100,8 +100,9 @@ def _of_cells(frame: pd.DataFrame, found: TaskQuantity, base: str, name: str) ->
     both = pd.concat([cells.assign(context_length=ALL), cells])
     # A unit of all lengths together is one at one length.
     both["length"] = pd.concat([cells["context_length"], cells["context_length"]]).to_numpy()
-    share = found.quantity.pool == "share" and cells["change"].dropna().between(-1, 1).all()
-    whole = share and cells["change"].dropna().isin([-1, 0, 1]).all()
+    known = cells["change"].dropna()
+    share = found.quantity.pool == "share" and bool(known.between(-1, 1).all())
+    whole = bool(known.isin([-1, 0, 1]).all())
     # The clusters are those of the pair: seeds, trials of one length, or texts.
     both = clustered(both.assign(series=name, context_length=both["length"]), found).assign(
         context_length=both["context_length"].to_numpy()

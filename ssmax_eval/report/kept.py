@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -22,7 +22,6 @@ class Kept(dict[str, Any]):
 def keep(frame: pd.DataFrame, **more: Mapping[str, Any]) -> pd.DataFrame:
     """Return the frame with what its `attrs` hold, and `more`, ready to be kept through every step."""
     frame = frame.copy(deep=False)
-    frame.attrs = {
-        name: Kept(value) if isinstance(value, dict) else value for name, value in {**frame.attrs, **more}.items()
-    }
+    held: dict[Hashable, Any] = {**frame.attrs, **more}
+    frame.attrs = {name: Kept(value) if isinstance(value, Mapping) else value for name, value in held.items()}
     return frame

@@ -21,7 +21,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from ssmax_eval.report.clusters import Array, Clusters, Codes, clusters, design_effect
+from ssmax_eval.report.clusters import Array as Array
+from ssmax_eval.report.clusters import Clusters, Codes, clusters, design_effect
 
 Scale = Literal["log", "linear"]
 

@@ -128,7 +128,7 @@ def _differences(setting: Setting, runs: int, rng: np.random.Generator) -> Array
         u < special.expit(_middle(share, setting.deviation) + setting.deviation * z)
         for share, z, u in zip(setting.sides, (first, second), (luck, own), strict=True)
     ]
-    return found[1].astype(np.float64) - found[0]
+    return np.asarray(found[1], np.float64) - np.asarray(found[0], np.float64)
 
 
 @cache

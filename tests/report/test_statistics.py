@@ -48,7 +48,7 @@ def test_means_is_scipys_t_interval_per_group() -> None:
 def test_one_value_has_no_interval_and_float32_is_summed_in_float64() -> None:
     units = pd.DataFrame({"g": [1, 2, 2], "x": np.array([1.0, 2**24, 1.0], np.float32)})
     table = statistics.means(units, ["g"], "x").set_index("g")
-    assert np.isnan([table.loc[1, "low"], table.loc[1, "high"]]).all()
+    assert table[["low", "high"]].isna().all(axis=None)
     assert table.loc[2, "mean"] == (2**24 + 1) / 2
 
 
