@@ -16,9 +16,9 @@ QUANTITIES = {kind: [quantity.to_json() for quantity in task.quantities] for kin
 ATTENTIONS = ("softmax", "ssmax:s=0.12482")
 
 
-def run(task: str, attention: str = "softmax", checkpoint: str = "smollm2-135m", **others: Any) -> dict[str, object]:
+def run(task: str, attention: str = "softmax", checkpoint: str = "smollm2-135m", **others: Any) -> dict[str, Any]:
     """The columns that every row of a run has."""
-    about = {
+    about: dict[str, Any] = {
         "checkpoint": checkpoint,
         "attention": attention,
         "task": task,
@@ -28,6 +28,18 @@ def run(task: str, attention: str = "softmax", checkpoint: str = "smollm2-135m",
         **others,
     }
     return {"run": "-".join(map(str, about.values())), **about}
+
+
+def row(table: pd.DataFrame, key: object) -> pd.Series:
+    """One row of a table, by the name that it has in the index."""
+    found = table.loc[key]  # type: ignore[index]
+    assert isinstance(found, pd.Series)
+    return found
+
+
+def missing(rows: pd.DataFrame) -> pd.Series:
+    """No error in any of these rows."""
+    return pd.Series(pd.NA, rows.index, "object")
 
 
 def declaring(make: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
@@ -62,9 +74,7 @@ def niah(
     rows["actual_length"], rows["actual_depth"] = rows["context_length"], rows["depth"]
     rows["expected"] = (1_000_000 + 7919 * rows.index.to_series()).astype(str)
     rows["answer"], rows["prompt"] = rows["expected"], "chat"
-    return rows.assign(
-        status="ok", error=pd.Series(pd.NA, rows.index, "object"), seconds=1.0, **run("niah", attention, **others)
-    )
+    return rows.assign(status="ok", error=missing(rows), seconds=1.0, **run("niah", attention, **others))
 
 
 def fail(rows: pd.DataFrame, where: pd.Series, error: str = "out of memory") -> pd.DataFrame:
@@ -101,7 +111,7 @@ def loss(
     return rows.assign(
         context_length=length,
         status="ok",
-        error=pd.Series(pd.NA, rows.index, "object"),
+        error=missing(rows),
         seconds=9.0,
         **run("loss", attention, **others),
     )
@@ -141,7 +151,7 @@ def key_attention(
     rows["leading_digits"] = np.choose(cell % 3, [1.0, 0.4, 0.0])
     return rows.assign(
         status="ok",
-        error=pd.Series(pd.NA, rows.index, "object"),
+        error=missing(rows),
         seconds=2.0,
         **run("key_attention", attention, **others),
     )
