@@ -22,6 +22,7 @@ class Kept(dict[str, Any]):
 def keep(frame: pd.DataFrame, **more: Mapping[str, Any]) -> pd.DataFrame:
     """Return the frame with what its `attrs` hold, and `more`, ready to be kept through every step."""
     frame = frame.copy(deep=False)
-    held: dict[Hashable, Any] = {**frame.attrs, **more}
+    held: dict[Hashable, Any] = dict(frame.attrs)
+    held.update(more)
     frame.attrs = {name: Kept(value) if isinstance(value, Mapping) else value for name, value in held.items()}
     return frame

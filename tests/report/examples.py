@@ -30,9 +30,9 @@ def run(task: str, attention: str = "softmax", checkpoint: str = "smollm2-135m",
     return {"run": "-".join(map(str, about.values())), **about}
 
 
-def row(table: pd.DataFrame, key: object) -> pd.Series:
+def row(table: pd.DataFrame, key: Any) -> pd.Series:
     """One row of a table, by the name that it has in the index."""
-    found = table.loc[key]  # type: ignore[index]
+    found = table.loc[key]
     assert isinstance(found, pd.Series)
     return found
 
