@@ -130,7 +130,7 @@ def _grouped(
 def share_limits(found: Clusters) -> tuple[Array, Array]:
     """Return the 95 % limits of shares over clusters: Wilson's, with as many trials as the clusters are worth."""
     worth = found.n / design_effect(found, found.mean * (1 - found.mean))
-    return _cut(found, *wilson(found.mean * worth, worth, _quantile(found.equal)))
+    return _cut(found, *wilson(found.mean * worth, worth, _of_shares(found)))
 
 
 def difference_limits(found: Clusters, gained: Array, lost: Array) -> tuple[Array, Array]:
@@ -139,7 +139,7 @@ def difference_limits(found: Clusters, gained: Array, lost: Array) -> tuple[Arra
     `gained` and `lost` are the means of what is above and below 0, both positive.
     """
     worth = found.n / design_effect(found, gained + lost - found.mean**2)
-    return _cut(found, *paired_proportions(lost * worth, gained * worth, worth, _quantile(found.equal)))
+    return _cut(found, *paired_proportions(lost * worth, gained * worth, worth, _of_shares(found)))
 
 
 def mean_limits(found: Clusters) -> tuple[Array, Array]:
@@ -151,6 +151,11 @@ def mean_limits(found: Clusters) -> tuple[Array, Array]:
 def _quantile(freedom: Array) -> Array:
     """Student's quantile for these degrees of freedom; NaN where there are none."""
     return np.asarray(special.stdtrit(np.where(freedom > 0, freedom, np.nan), UPPER_TAIL), np.float64)
+
+
+def _of_shares(found: Clusters) -> Array:
+    """Student's quantile; the normal one where all values are equal, since no variance is estimated from them."""
+    return np.where(found.apart > 0, _quantile(found.equal), Z)
 
 
 def _cut(found: Clusters, low: Array, high: Array) -> tuple[Array, Array]:
