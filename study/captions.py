@@ -13,7 +13,7 @@ CAPTIONS = {
     "needle-by-head": "Weight that each head puts on the needle's digits where the answer begins, best head first, at "
     "8 × the training length and RoPE base × 50. Heads are ranked within each seed. After Fig. 7 of the SSMax paper.",
     "needle-by-outcome": "Weight of the best head on the needle's digits in each trial, and whether the answer was "
-    "right; RoPE base × 50. After Fig. 8 of the SSMax paper.",
+    "right; RoPE base × 50. Asked at depths of 10, 30, 50, 70 and 90 % only. After Fig. 8 of the SSMax paper.",
     "learned-factors": "The factor s log n + b that SSMax learned for every head, against the number of keys n. "
     "Dashed: log n / mean(log n), which a softmax model gets when it is rewritten. Dotted: 1, which is softmax.",
     "free-factors": "The factor on the scores that was learned for every number of keys n by itself, and the line "

@@ -30,6 +30,8 @@ class Margins:
     """Nats per token: a loss that rises by less beyond the training length is nearly flat."""
     as_many: float
     """Shares of needles that differ by less are about the same."""
+    half: float
+    """What finds fewer needles than this share fails to find them."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Claim:
     measure: Measure
     than_measure: Measure
     """How `than` is measured: another way only for how far something rises."""
+    line: float | None = None
+    """A share that `than` must lie below and `this` above, beside the difference."""
     details: tuple[Claim, ...] = ()
     """Claims to look into when this one does not hold."""
 
@@ -77,6 +81,7 @@ class _Written:
     than_quantity: str | None = None
     rope: str | None = None
     asks: str
+    line: str | None = None
 
 
 def read_claims(n: int, path: Path = FILE) -> Claims:
@@ -108,6 +113,9 @@ def _claim(given: dict[str, Any], above: dict[str, Any], paper: str, margins: Ma
             raise unknown(f"family in {where}:", family, listed().names)
     if written.this == written.than and written.than_quantity in (None, written.quantity):
         raise UserError(f"{where}: it compares {written.this!r} with itself; give than_quantity, or another family")
+    this = measure(written.quantity, written.rope, n, where)
+    if written.line is not None and not this.percent:
+        raise UserError(f"{where}: a line needs a share, such as 'needles found at 10x'; given {written.quantity!r}")
     return Claim(
         text=written.claim,
         paper=paper,
@@ -115,8 +123,9 @@ def _claim(given: dict[str, Any], above: dict[str, Any], paper: str, margins: Ma
         this=written.this,
         than=written.than,
         wanted=_asked(written.asks, margins, where),
-        measure=measure(written.quantity, written.rope, n, where),
+        measure=this,
         than_measure=measure(written.than_quantity or written.quantity, written.rope, n, where),
+        line=None if written.line is None else _limit(written.line, margins, where),
         details=tuple(_claim(detail, content, paper, margins, n, path) for detail in mappings(below, "details", where)),
     )
 
@@ -127,11 +136,16 @@ def _asked(words: str, margins: Margins, where: str) -> Range:
     if match is None:
         raise UserError(f"{where}: asks takes 'below LIMIT', 'above LIMIT' or 'within LIMIT'; given {words!r}")
     direction, limit = match.groups()
-    known = asdict(margins)
-    try:
-        value = known[limit] if limit in known else float(limit)
-    except ValueError:
-        raise unknown(f"limit in {where}:", limit, known) from None
+    value = _limit(limit, margins, where)
     if direction == "within":
         return Range(-value, value)
     return Range(high=value) if direction == "below" else Range(low=value)
+
+
+def _limit(limit: str, margins: Margins, where: str) -> float:
+    """A number, or the margin of this name."""
+    known = asdict(margins)
+    try:
+        return float(known.get(limit, limit))
+    except ValueError:
+        raise unknown(f"limit in {where}:", limit, known) from None

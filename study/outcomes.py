@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from study.claims import Claim
 from study.families import label, listed
 from study.measures import Evidence
-from study.verdicts import ABSENT, FAILS, FEWEST, HOLDS, OPEN, Difference, difference, signed
+from study.verdicts import ABSENT, FAILS, FEWEST, HOLDS, OPEN, Difference, difference, divided, signed
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,11 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """One of four, by `Range.verdict`."""
-        return self.claim.wanted.verdict(self.found)
+        """One of four, by `Range.verdict`, and by `divided` where the claim draws a line."""
+        verdicts = {self.claim.wanted.verdict(self.found)}
+        if self.claim.line is not None:
+            verdicts.add(divided(self.found, self.claim.line))
+        return next(one for one in (ABSENT, FAILS, OPEN, HOLDS) if one in verdicts)
 
     def measured(self) -> str:
         """The two values, their difference with its interval, and how much that rests on."""
@@ -33,6 +36,8 @@ class Outcome:
         claim, found = self.claim, self.found
         percent = claim.measure.percent
         than, this = (f"{100 * x:.0f} %" if percent else f"{x:.3f}" for x in (found.than, found.this))
+        if claim.line is not None:
+            than, this = f"{than}{_limits(found.than_limits)}", f"{this}{_limits(found.this_limits)}"
         if claim.this == claim.than:
             values = f"{label(claim.this)} from {than} to {this}"
         else:
@@ -47,6 +52,10 @@ class Outcome:
         seeds = f"{found.seeds} seeds" if found.seeds > 1 else "**one seed**"
         units = f"{found.units} {claim.measure.unit} each{_few_texts(found.texts)}"
         return f"{values}: {mean} {limits}; {seeds}, {units}"
+
+
+def _limits(limits: tuple[float, float]) -> str:
+    return "" if math.isnan(limits[0]) else f" [{100 * limits[0]:.0f}, {100 * limits[1]:.0f} %]"
 
 
 def _few_texts(texts: int) -> str:
@@ -114,6 +123,8 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     for one in outcomes:
         claim = one.claim
         asked = claim.wanted.text(claim.measure.percent)
+        if claim.line is not None:
+            asked += f"; {label(claim.than)} below {100 * claim.line:.0f} %, {label(claim.this)} above"
         verdict = f"**{one.verdict}**" if one.verdict == HOLDS else one.verdict
         lines.append(f"| {claim.text} ({asked}) | {claim.reported} | {one.measured()} | {verdict} |")
     return "\n".join(lines)

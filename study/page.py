@@ -91,20 +91,23 @@ def _rules(margins: Margins) -> str:
         "needles, or attention weight.\n\n"
         "**Verdict.** A claim *holds* if the whole 95 % interval lies within the range. It *does not hold* if the "
         "whole interval lies outside. Otherwise the result is *inconclusive*. Where runs are missing, the claim is "
-        "*not measured*.\n\n"
+        "*not measured*. A claim that one finds what the other does not asks for more: the interval of the one must "
+        f"lie above {100 * margins.half:.0f} % of the needles, and that of the other below.\n\n"
         "**Interval.** The two sides are always compared on the same seeds, documents and prompts. Where a claim has "
-        "several seeds, Student's interval is over the seeds, or over the units below if that is wider. On one seed it "
+        "several seeds, the interval is over the seeds, or over the units below if that is wider. On one seed it "
         "is over trials with all their depths, which share a haystack; over texts, since the windows of a novel are "
-        "alike; or over logged steps, which follow each other and say nothing about another training. Ten units "
-        f"or more are bootstrapped. Fewer than {FEWEST} seeds or units have no interval, and the claim "
-        "is inconclusive.\n\n"
+        "alike; or over logged steps, which follow each other and say nothing about another training. Fewer than "
+        f"{FEWEST} seeds or units have no interval, and the claim is inconclusive. "
+        "[How often the intervals hold the truth](../docs/intervals.md).\n\n"
         f"**Texts.** Fewer than {FEWEST} texts have no interval of their own, and the row says how few there are. Its "
         "verdict then rests on the seeds alone: it speaks for other trainings, on these texts, and says nothing about "
         "other texts.\n\n"
         f'**Margins.** "About the same" is within {margins.alike} nats at the training length, or within '
         f'{100 * margins.as_many:.0f} points of needles. "Nearly flat" is a rise of less than {margins.flat} nats. '
         "This is our choice, since the papers give no margin. The training loss is that on text over the last tenth "
-        "of the steps."
+        "of the steps.\n\n"
+        "**Best head.** The best head of a trial is chosen on the other trials, so that luck is not rewarded. Where "
+        "heads are nearly equal, this is a little below what the best one reaches."
     )
 
 

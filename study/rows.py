@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ssmax_eval.errors import UserError
+from ssmax_eval.report.kept import keep
 from study.families import label, ordered, rope_of
 from study.trained import Trained
 
@@ -22,6 +23,7 @@ def of_families(frame: pd.DataFrame, trained: Sequence[Trained]) -> pd.DataFrame
     """
     if frame.empty:
         raise UserError("the runs hold no measured cell; study/measure.sh measures the checkpoints")
+    frame = keep(frame)
     made = {t.name: t for t in trained}
     names = frame["checkpoint"].astype("str")
     own = names.map({name: t.attention for name, t in made.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,9 @@ class Difference:
     """Of each seed."""
     texts: int = 0
     """Texts that the units are windows of; 0 where they are no documents."""
+    this_limits: tuple[float, float] = (math.nan, math.nan)
+    """Limits of a share alone, 95 %; NaN for what is no share."""
+    than_limits: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def mean(self) -> float:
@@ -43,8 +46,8 @@ class Difference:
 def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = False) -> Difference | None:
     """Pair two series of values by `seed` and unit; None where no pair is left.
 
-    Of several seeds the interval is Student's over the seeds, or that over units, each averaged over the seeds, if it
-    is wider, since both are samples. Of one seed it is over units: trials with all their depths, texts where there are
+    Of several seeds the interval is over the seeds, or over units of all seeds if that is wider, since both are
+    samples. Of one seed it is over units: trials with all their depths, texts where there are
     several, documents of one text, or steps. Below `FEWEST` seeds, or units of a single seed, it is NaN.
     """
     if this.empty or than.empty:
@@ -56,7 +59,7 @@ def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = Fa
     by_seed = both.groupby(level="seed").mean()
     interval = _over_units(change, unit, shares)
     if len(by_seed) > 1:
-        over_seeds = _over_seeds(by_seed["this"] - by_seed["than"], shares)
+        over_seeds = _over_seeds(change if shares else by_seed["this"] - by_seed["than"], shares)
         # Few units have no interval (NaN); then that over the seeds counts.
         if math.isnan(over_seeds.low) or not over_seeds.width < interval.width:
             interval = over_seeds
@@ -64,7 +67,10 @@ def difference(this: pd.Series, than: pd.Series, unit: str, *, shares: bool = Fa
     mean = by_seed.mean()
     units = round(len(both) / len(by_seed))
     texts = both.index.get_level_values("source").nunique() if "source" in both.index.names else 0
-    return Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units, texts=texts)
+    found = Difference(mean["this"], mean["than"], *interval, seeds=len(by_seed), units=units, texts=texts)
+    if shares:
+        found = replace(found, this_limits=_alone(both["this"], unit), than_limits=_alone(both["than"], unit))
+    return found
 
 
 class _Interval(NamedTuple):
@@ -78,20 +84,38 @@ class _Interval(NamedTuple):
 
 
 def _over_seeds(change: pd.Series, shares: bool) -> _Interval:
-    if len(change) < FEWEST:
-        return _Interval(math.nan, math.nan, "seeds")
-    low, high = (float(x) for x in statistics.student(change.mean(), change.std(), len(change)))
-    return _Interval(max(low, -1.0), min(high, 1.0), "seeds") if shares else _Interval(low, high, "seeds")
+    found = _interval(change, ["seed"], shares)
+    return _Interval(found.low, found.high, "seeds")
 
 
 def _over_units(change: pd.Series, unit: str, shares: bool) -> _Interval:
     names, over = clusters(change, unit)
-    if shares and change.index.get_level_values("seed").nunique() == 1:
-        found = statistics.paired_shares(change.to_numpy(np.float64), _labels(change, names))
-    else:
-        units = change.groupby(level=[name for name in change.index.names if name != "seed"]).mean()
-        found = statistics.paired_means(units.to_numpy(np.float64), _labels(units, names))
+    if not shares:
+        change = change.groupby(level=[name for name in change.index.names if name != "seed"]).mean()
+    found = _interval(change, names, shares)
     return _Interval(found.low, found.high, over)
+
+
+def _alone(values: pd.Series, unit: str) -> tuple[float, float]:
+    """The limits of one side, over what the difference is over where there are several seeds: the wider of the two."""
+    names, _ = clusters(values, unit)
+    over = [["seed"], names] if values.index.get_level_values("seed").nunique() > 1 else [names]
+    found = [statistics.one_share(values.to_numpy(np.float64), _labels(values, each)) for each in over]
+    # As for the difference, few seeds have no interval, and few units leave it to the seeds.
+    best = found[0]
+    for other in found[1:]:
+        if other.high - other.low > best.high - best.low:
+            best = other
+    return best.low, best.high
+
+
+def _labels(values: pd.Series, names: list[str]) -> npt.NDArray[np.int64]:
+    return np.asarray(values.index.to_frame(index=False).groupby(names).ngroup(), np.int64)
+
+
+def _interval(change: pd.Series, names: list[str], shares: bool) -> statistics.Interval:
+    interval = statistics.paired_shares if shares else statistics.paired_means
+    return interval(change.to_numpy(np.float64), _labels(change, names))
 
 
 def clusters(change: pd.Series, unit: str) -> tuple[list[str], str]:
@@ -102,10 +126,6 @@ def clusters(change: pd.Series, unit: str) -> tuple[list[str], str]:
             return ["source"], "texts"
         return ["document"], unit
     return [name for name in levels if name != "depth"] or levels, unit
-
-
-def _labels(change: pd.Series, names: list[str]) -> npt.NDArray[np.int64]:
-    return np.asarray(change.index.to_frame(index=False).groupby(names).ngroup(), np.int64)
 
 
 @dataclass(frozen=True)
@@ -132,6 +152,20 @@ class Range:
         if self.high == math.inf:
             return f"above {signed(self.low, percent)}"
         return f"between {signed(self.low, percent)} and {signed(self.high, percent)}"
+
+
+def divided(found: Difference | None, line: float) -> str:
+    """Whether one finds and the other fails: `holds` if all of `than` is below the line and all of `this` above it.
+
+    `does not hold` if all of `than` is above, or all of `this` below, else `inconclusive`.
+    """
+    if found is None:
+        return ABSENT
+    if found.than_limits[1] < line < found.this_limits[0]:
+        return HOLDS
+    if found.than_limits[0] >= line or found.this_limits[1] <= line:
+        return FAILS
+    return OPEN
 
 
 def signed(value: float, percent: bool, digits: int = 2) -> str:

@@ -178,6 +178,23 @@ def line(ax: Axes, table: pd.DataFrame, x: str, look: Mapping[str, Any], *, mark
     ax.fill_between(table[x], table["low"], table["high"], color=look["color"], alpha=0.15, linewidth=0)
 
 
+UNITS = "units"
+"""The mark of dots that are single units, by which a caption knows of them."""
+
+
+def dots(ax: Axes, table: pd.DataFrame, x: str, look: Mapping[str, Any]) -> None:
+    """Draw every `mean` against `x` as a small dot: single units, of which there are too few for a band."""
+    if len(table):
+        size = 0.5 * font("lines.markersize")
+        ax.plot(table[x], table["mean"], "o", color=look["color"], alpha=0.6, markersize=size, gid=UNITS)
+
+
+def says_units(figure: Figure, units: str, fewest: int) -> str:
+    """Return the sentence of a caption about dots that are single `units`, where the figure has any; else nothing."""
+    drawn = any(line.get_gid() == UNITS for ax in figure.axes for line in ax.get_lines())
+    return f" Small dots: single {units}, where fewer than {fewest} make an interval impossible." if drawn else ""
+
+
 def legend(
     figure: Figure, frame: pd.DataFrame, names: Iterable[str], *, markers: bool, extra: Iterable[Any] = ()
 ) -> None:

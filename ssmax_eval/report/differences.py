@@ -23,7 +23,6 @@ from ssmax_eval.report.quantities import (
     clustered,
     declared,
     find,
-    rows_of,
 )
 from ssmax_eval.report.series import COORDINATES, labelled
 
@@ -50,10 +49,15 @@ def differences(
     Raises NothingMeasured where no two series measured it, UserError as `pairs` does.
     """
     frame = labelled(frame)
-    found = find(frame, quantity)
-    couples = pairs(frame, baseline)
+    return _of_pairs(frame, pairs(frame, baseline), find(frame, quantity))
+
+
+def _of_pairs(frame: pd.DataFrame, couples: list[tuple[str, str]], found: TaskQuantity) -> pd.DataFrame:
+    about = needed(frame, found)
     values = prefix_means(frame, found) if found.quantity.pool == "prefix" else None
-    rows = needed(frame, found) if values is None else values
+    rows = about if values is None else values
+    if values is not None:
+        about = about.drop_duplicates([name for name in about if name != found.quantity.name])
     held = set(rows["series"].astype("str"))
     where = floors.levels(rows, found)
     parts = []
@@ -64,9 +68,9 @@ def differences(
             if values is None:
                 of_pair = _of_cells(pair, found, base, name, marks)
             else:
-                same = comparable(rows_of(frame, found), found, base, name)
+                same = comparable(about, found, base, name)
                 of_pair = _of_prefixes(found, pair, base, name, same=same)
-            told = " or ".join(cluster_names(frame[frame["series"].isin([base, name])], found))
+            told = " or ".join(cluster_names(about[about["series"].isin([base, name])], found))
             marks_of = floors.column(of_pair["context_length"], marks, ALL)
             parts.append(of_pair.assign(baseline=base, series=name, quantity=found.label, unit=told, floor=marks_of))
     if not parts:
@@ -79,11 +83,11 @@ def all_differences(frame: pd.DataFrame, baseline: str | None = None, *, every: 
 
     Raises NothingMeasured where no two series measured the same quantity.
     """
-    pairs(frame, baseline)
-    parts = []
+    frame = labelled(frame)
+    couples, parts = pairs(frame, baseline), []
     for found in compared(frame, every=every):
         try:
-            parts.append(differences(frame, baseline, found))
+            parts.append(_of_pairs(frame, couples, found))
         except NothingMeasured:
             continue
     if not parts:
@@ -105,7 +109,9 @@ def _of_cells(
     both = pd.concat([telling.assign(context_length=ALL), cells])
     # A unit of all lengths together is one at one length.
     both["length"] = pd.concat([telling["context_length"], cells["context_length"]]).to_numpy()
-    share = found.quantity.pool == "share" and cells["change"].dropna().isin([-1, 0, 1]).all()
+    known = cells["change"].dropna()
+    share = found.quantity.pool == "share" and bool(known.between(-1, 1).all())
+    whole = bool(known.isin([-1, 0, 1]).all())
     # The clusters are those of the pair: seeds, trials of one length, or texts.
     both = clustered(both.assign(series=name, context_length=both["length"]), found).assign(
         context_length=both["context_length"].to_numpy()
@@ -113,24 +119,25 @@ def _of_cells(
     rows = []
     for length in [ALL, *sorted(cells["context_length"].unique())]:
         part = both[both["context_length"] == length]
-        rows.append({"context_length": int(length), **(_share(part) if share else _mean(part, found))})
+        rows.append({"context_length": int(length), **(_share(part, whole) if share else _mean(part, found))})
     return pd.DataFrame(rows)
 
 
-def _share(cells: pd.DataFrame) -> dict[str, object]:
+def _share(cells: pd.DataFrame, whole: bool) -> dict[str, object]:
+    """What one length shows of a share; what only one of the two found is counted where answers are right or wrong."""
     known = cells.dropna(subset="change")
     change = known["change"]
-    n, gained, lost = len(change), int((change > 0).sum()), int((change < 0).sum())
+    n = len(change)
+    counts = {"gained": int((change > 0).sum()), "lost": int((change < 0).sum())} if whole else {}
     found = statistics.paired_shares(change.to_numpy("float64"), known[CLUSTER].to_numpy("int64"))
     return {
-        "mean": (gained - lost) / n if n else np.nan,
+        "mean": change.mean(),
         "low": found.low,
         "high": found.high,
         "n": n,
         "method": found.method,
         "p": found.p,
-        "gained": gained,
-        "lost": lost,
+        **counts,
         "unmatched": len(cells) - n,
         "units": found.units,
     }

@@ -19,7 +19,6 @@ def best_rows(frame: pd.DataFrame, quantity: str | TaskQuantity | None = None) -
     heads, name = present(rows, list(found.quantity.best)), found.quantity.name
     if not heads:
         return rows
-    attrs, rows.attrs = rows.attrs, {}  # pandas copies them with every step
     own = ["series", *present(rows, ["seed"])]
     cell = [name for name in dict.fromkeys(["context_length", *units_of(rows, found)]) if name not in own]
     trial = [name for name in cell if name not in ("context_length", "depth", "source")]
@@ -41,9 +40,7 @@ def best_rows(frame: pd.DataFrame, quantity: str | TaskQuantity | None = None) -
         )
         keys = mine.assign(_fold=label).reset_index().merge(wanted, on=["_fold", *heads])["index"]
         parts.append(mine.loc[keys])
-    best = pd.concat(parts).sort_index()
-    best.attrs = attrs
-    return best
+    return pd.concat(parts).sort_index()
 
 
 def ranked(rows: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:

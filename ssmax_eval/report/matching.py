@@ -77,7 +77,7 @@ def _same(rows: pd.DataFrame, found: TaskQuantity, baseline: str, series: str) -
 
 def needed(frame: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
     """Return the rows of a quantity's tasks with the columns that a comparison asks for, which are few of many."""
-    rows, quantity = rows_of(frame, found), found.quantity
+    quantity = found.quantity
     places = [
         "seed",
         *DIGESTS,
@@ -88,7 +88,7 @@ def needed(frame: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
         *(quantity.outside or ()),
     ]
     names = {*REQUIRED, *COORDINATES, *places, "series", quantity.name}
-    return rows[[name for name in rows if name in names]]
+    return rows_of(frame[[name for name in frame if name in names]], found)
 
 
 def _counted(rows: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:

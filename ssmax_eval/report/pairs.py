@@ -58,7 +58,7 @@ def _about(frame: pd.DataFrame) -> pd.DataFrame:
     frame = labelled(frame)
     names = ["series", "checkpoint", "attention", "dtype", "rope"]
     own = [name for name in ("setting", "kind", "stored") if name in frame]
-    about = frame.drop_duplicates("series")[[*names, *own]].sort_values("series").astype("str")
+    about = frame[[*names, *own]].drop_duplicates("series").sort_values("series").astype("str").astype("object")
     about["kind"] = about["kind"] if "kind" in own else about["attention"].str.partition(":")[0]
     about["stored"] = about["stored"] if "stored" in own else about["checkpoint"]
     about["setting"] = about["setting"] if "setting" in own else ""

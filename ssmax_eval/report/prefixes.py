@@ -55,7 +55,7 @@ def _lengths(run_at: pd.Series) -> list[int]:
 
 def of_prefixes(frame: pd.DataFrame, found: TaskQuantity, lengths: Sequence[int] | None = None) -> pd.DataFrame:
     """Return the mean over the first L tokens per `series` and `context_length` L, over what is independent."""
-    values = prefix_means(frame, found, lengths)
+    values = clustered(prefix_means(frame, found, lengths), found)
     by, name = ["series", "context_length"], found.quantity.name
-    table = statistics.means(clustered(values, found), by, name, cluster=[CLUSTER], between=found.quantity.between)
+    table = statistics.means(values, by, name, cluster=[CLUSTER], between=found.quantity.between)
     return table.assign(perplexity=np.exp(table["mean"])) if "perplexity" in found.quantity.views else table

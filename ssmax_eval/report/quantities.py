@@ -99,7 +99,8 @@ def summarised(frame: pd.DataFrame) -> list[TaskQuantity]:
 def rows_of(frame: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
     """Return the rows of a quantity's tasks, failed cells among them; raise NothingMeasured if there are none."""
     frame = labelled(frame)
-    rows, name = frame[frame["task"].isin(found.tasks)], found.quantity.name
+    mine, name = frame["task"].isin(found.tasks), found.quantity.name
+    rows = frame if mine.all() else frame[mine]
     if name not in rows and len(rows) and (rows["status"] == "failed").all():
         return rows.assign(**{name: float("nan")})
     if rows.empty or name not in rows:
@@ -148,26 +149,21 @@ def clustered(rows: pd.DataFrame, found: TaskQuantity) -> pd.DataFrame:
     Of a series with several seeds it is the seed. Else it is the text where there are several, since the windows of a
     text are alike; else the trial with all its depths, which share a haystack, or the document.
     """
-    parts, attrs = [], rows.attrs
-    rows = rows.copy()
-    rows.attrs = {}  # pandas copies them with every step
+    parts = []
     for _, own in rows.groupby("series", observed=True, sort=False):
         names = _cluster(own, found)
         parts.append(own.groupby(names, observed=True, dropna=False, sort=False).ngroup())
     labels = pd.concat(parts).reindex(rows.index) if parts else pd.Series(dtype="int64")
-    rows = rows.assign(**{CLUSTER: labels})
-    rows.attrs = attrs
-    return rows
+    return rows.assign(**{CLUSTER: labels})
 
 
 def cluster_names(rows: pd.DataFrame, found: TaskQuantity) -> list[str]:
     """Return what the clusters of each series are called, each name once: seed, text, trial, document."""
     called = {"source": "text"}
     names = []
-    wanted = {"series", "status", "seed", "source", *COORDINATES, *found.quantity.units, "run"}
-    rows = rows_of(rows, found)
-    rows = rows[[name for name in rows if name in wanted]].drop_duplicates()
-    rows.attrs = {}  # pandas copies them with every step
+    wanted = {*REQUIRED, "series", "seed", "source", *COORDINATES, *found.quantity.units, found.quantity.name}
+    rows = rows_of(rows[[name for name in labelled(rows) if name in wanted]], found)
+    rows = rows.drop(columns=found.quantity.name).drop_duplicates()
     for _, own in rows.groupby("series", observed=True, sort=False):
         own = own[own["status"] == "ok"] if (own["status"] == "ok").any() else own
         name = _cluster(own, found)[-1]

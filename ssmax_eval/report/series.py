@@ -9,6 +9,7 @@ import pandas as pd
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Quantity
 from ssmax_eval.report.identity import settings
+from ssmax_eval.report.kept import keep
 
 BASELINE = "softmax"
 """The attention that is listed first, and against which others are compared."""
@@ -47,6 +48,7 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
         )
     if "series" in frame:
         return frame
+    frame = keep(frame)
     own = [name for name in ("stored", "kind", "family") if name in frame]
     runs = frame.drop_duplicates("run").set_index("run")[[*PARTS, "task", *own]].astype("object")
     runs = runs.where(runs.notna(), "").astype("str")
@@ -85,8 +87,7 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     )
     about = frame.drop_duplicates("series").set_index("series")["attention"].astype("str")
     # What all series look like, for parts of the frame that lack some.
-    frame.attrs = {**frame.attrs, "looks": {name: about[name] for name in names}}
-    return frame
+    return keep(frame, looks={name: about[name] for name in names})
 
 
 def quantities_of(frame: pd.DataFrame, task: str) -> list[Quantity]:

@@ -2,8 +2,13 @@
 
 Every interval is two-sided at 95 %. What is measured is not always independent: all depths of a trial share a
 haystack, and the windows of a text share its difficulty. Such values form a cluster, and the interval is over
-clusters. A mean gets Student's interval, a share Wilson's with the number of trials that the spread between clusters
-leaves. Fewer than `FEWEST` clusters have no interval.
+clusters. A mean gets Student's interval. A share gets Wilson's, and a difference of two shares Bonett and Price's, both
+with as many trials as the clusters are worth (see `clusters.design_effect`) and with Student's quantile. Fewer than
+`FEWEST` clusters have no interval.
+
+How often an interval holds the truth was simulated for 5 to 20 clusters of 5 or 11 trials that have nothing or much in
+common (docs/intervals.md). It is 93 % or more everywhere. More than 97 % cannot be avoided where few results are
+possible: about 99 % for shares of .84 and .95 over 5 clusters, and for most differences over 5 to 7.
 """
 
 from __future__ import annotations
@@ -16,17 +21,15 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-Array = npt.NDArray[np.float64]
+from ssmax_eval.report.clusters import Array as Array
+from ssmax_eval.report.clusters import Clusters, Codes, clusters, design_effect
+
 Scale = Literal["log", "linear"]
 
 CONFIDENCE = 0.95
 UPPER_TAIL = 0.5 + CONFIDENCE / 2
-FEW = 10
-"""Fewer units than this are not bootstrapped."""
 FEWEST = 5
 """Fewer units than this have no interval: they are drawn one by one, and support no verdict."""
-LEAST_EFFECT = 0.25
-"""Smallest design effect of a share: trial means that agree by luck do not make the interval vanish."""
 Z = float(special.ndtri(UPPER_TAIL))
 """Normal quantile of a two-sided 95 % interval."""
 
@@ -43,33 +46,22 @@ class Interval(NamedTuple):
     """Exact, of no difference; for pairs of found and missed."""
 
 
-def wilson(successes: npt.ArrayLike, trials: npt.ArrayLike) -> tuple[Array, Array]:
-    """Return the lower and upper 95 % limits of a proportion (Wilson 1927), element by element.
+def wilson(successes: npt.ArrayLike, trials: npt.ArrayLike, quantile: npt.ArrayLike = Z) -> tuple[Array, Array]:
+    """Return the lower and upper limits of a proportion (Wilson 1927), element by element; 95 % with the `quantile` Z.
 
-    `successes` and `trials` broadcast; where there are no trials both limits are NaN. Coverage of any
+    The arguments broadcast; where there are no trials both limits are NaN. Coverage of any
     interval for a proportion swings with the true value; Wilson's stays near 95 % on average and does not
     collapse to a point when every trial succeeds.
     """
-    k, n = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
+    k, n, z = (np.asarray(x, np.float64) for x in (successes, trials, quantile))
     with np.errstate(divide="ignore", invalid="ignore"):
         p = k / n
-        centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-        half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         # Rounding alone would leave the limits of 0/n and n/n a hair away from the estimate.
         low = np.where(k == 0, p, centre - half)
         high = np.where(k == n, p, centre + half)
     return low, high
-
-
-def student(mean: npt.ArrayLike, deviation: npt.ArrayLike, count: npt.ArrayLike) -> tuple[Array, Array]:
-    """Return the 95 % limits of a mean, given the sample deviation (n − 1) and the count, element by element.
-
-    With fewer than two values there is no interval: both limits are NaN.
-    """
-    m, sd, n = (np.asarray(x, np.float64) for x in (mean, deviation, count))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        half = np.where(n > 1, special.stdtrit(n - 1, UPPER_TAIL) * sd / np.sqrt(n), np.nan)
-    return m - half, m + half
 
 
 def means(
@@ -87,68 +79,89 @@ def means(
     `n` (values) and `units` (clusters), one row per group, sorted. The limits are NaN below `FEWEST` clusters, and are
     cut at the smallest and the largest possible value, where `between` knows them.
     """
-    table, variance = _clustered(units, by, value, cluster)
-    with np.errstate(invalid="ignore"):
-        half = special.stdtrit(np.maximum(table["units"] - 1, 1), UPPER_TAIL) * np.sqrt(variance)
-    enough, (least, most) = table["units"] >= FEWEST, between
-    table["low"] = np.clip((table["mean"] - half).where(enough), least, None)
-    table["high"] = np.clip((table["mean"] + half).where(enough), None, most)
-    return table[[*by, "mean", "low", "high", "n", "units"]]
+    table, found = _grouped(units, by, value, cluster)
+    low, high = mean_limits(found)
+    least, most = between
+    return table.assign(low=np.clip(low, least, None), high=np.clip(high, None, most))[[*by, *_COLUMNS]]
 
 
 def proportions(trials: pd.DataFrame, by: Sequence[str], value: str, *, cluster: Sequence[str] = ()) -> pd.DataFrame:
-    """Average a column of zeros and ones in groups, with Wilson's interval; columns as from `means`.
+    """Average a column of shares from 0 to 1 in groups, with Wilson's interval; columns as from `means`.
 
-    Without `cluster` every row is an independent trial. With it, the trials are counted by what they are worth: their
-    number, divided by the design effect (variance between clusters over the binomial variance, from `LEAST_EFFECT` to
-    the size of a cluster), and by Student's quantile for that many clusters over the normal one. NaN below `FEWEST`
-    clusters.
+    Without `cluster` every row is an independent trial, 0 or 1. With it, the trials are counted by what the clusters
+    are worth, the quantile is Student's, and the limits are NaN below `FEWEST` clusters.
     """
-    table, variance = _clustered(trials, by, value, cluster)
-    n, worth = table["n"].to_numpy("float64"), table["n"].to_numpy("float64")
-    if cluster:
-        worth = n / _design_effect(variance, table["mean"] * (1 - table["mean"]), n, table["units"])
-        worth = worth * _shrink(table["units"])
-    low, high = wilson(table["mean"] * worth, worth)
-    enough = (table["units"] >= FEWEST) | (not cluster)
-    table["low"], table["high"] = np.where(enough, low, np.nan), np.where(enough, high, np.nan)
-    return table[[*by, "mean", "low", "high", "n", "units"]]
+    table, found = _grouped(trials, by, value, cluster)
+    low, high = share_limits(found) if cluster else wilson(found.mean * found.n, found.n)
+    return table.assign(low=low, high=high)[[*by, *_COLUMNS]]
 
 
-def _clustered(
+def few_units(rows: pd.DataFrame, by: Sequence[str], value: str, cluster: str) -> pd.DataFrame:
+    """Return the mean of every cluster of the groups that have several, but too few for an interval.
+
+    Columns: those of `by`, then `mean`.
+    """
+    kept = rows[rows[value].notna()]
+    table = kept.groupby([*by, cluster], observed=True)[value].mean().rename("mean").reset_index()
+    units = table.groupby(list(by), observed=True)["mean"].transform("size")
+    return table.loc[(units > 1) & (units < FEWEST), [*by, "mean"]].reset_index(drop=True)
+
+
+_COLUMNS = ("mean", "low", "high", "n", "units")
+
+
+def _grouped(
     rows: pd.DataFrame, by: Sequence[str], value: str, cluster: Sequence[str]
-) -> tuple[pd.DataFrame, pd.Series]:
-    """The mean of each group with its `n` and `units`, and the variance of that mean between clusters."""
-    names = [*by, *(name for name in cluster if name not in by)] if cluster else [*by, "_row"]
-    values = rows.assign(_row=np.arange(len(rows))).astype({value: "float64"})
-    values.attrs = {}  # pandas copies them with every step
-    parts = values.groupby(names, observed=True, dropna=False)[value].agg(["sum", "count"]).reset_index()
-    parts["counted"] = parts["count"] > 0
-    sums = parts.groupby(list(by), observed=True).agg(
-        total=("sum", "sum"), n=("count", "sum"), units=("counted", "sum")
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sums["mean"] = (sums["total"] / sums["n"]).where(sums["n"] > 0).astype("float64")
-        parts = parts.merge(sums[["mean", "n", "units"]].reset_index(), on=list(by))
-        rest = (parts["sum"] - parts["mean"] * parts["count"]) / parts["n"]
-        parts["square"] = rest**2 * parts["units"] / (parts["units"] - 1)
-    variance = parts.groupby(list(by), observed=True)["square"].sum(min_count=1)
-    return sums.reset_index(), variance.reindex(sums.index).reset_index(drop=True)
+) -> tuple[pd.DataFrame, Clusters]:
+    """The groups with their `mean`, `n` and `units`, and all that is known of their clusters."""
+    names = [*by, *(name for name in cluster if name not in by)]
+    groups = rows.groupby(list(by), observed=True)
+    group = groups.ngroup().to_numpy(np.int64)
+    single = np.arange(len(rows))
+    each = rows.groupby(names, observed=True, dropna=False).ngroup().to_numpy(np.int64) if cluster else single
+    values = rows[value].to_numpy(np.float64, na_value=np.nan)
+    kept = ~np.isnan(values) & (group >= 0)
+    table = groups.size().index.to_frame(index=False)
+    found = clusters(values[kept], group[kept], each[kept], len(table))
+    counts = {"n": found.n.astype(np.int64), "units": found.units.astype(np.int64)}
+    return table.assign(mean=found.mean, **counts), found
 
 
-def _design_effect(variance: npt.ArrayLike, of_one: npt.ArrayLike, n: npt.ArrayLike, units: npt.ArrayLike) -> Array:
-    """How often over the binomial variance the clusters vary; the size of a cluster where nothing varies."""
-    v, one, count, clusters = (np.asarray(x, np.float64) for x in (variance, of_one, n, units))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        most = np.maximum(count / clusters, LEAST_EFFECT)
-        return np.where(one > 0, np.clip(v / (one / count), LEAST_EFFECT, most), most)
+def share_limits(found: Clusters) -> tuple[Array, Array]:
+    """Return the 95 % limits of shares over clusters: Wilson's, with as many trials as the clusters are worth."""
+    worth = found.n / design_effect(found, found.mean * (1 - found.mean))
+    return _cut(found, *wilson(found.mean * worth, worth, _of_shares(found)))
 
 
-def _shrink(units: npt.ArrayLike) -> Array:
-    """By what an interval of the normal distribution counts fewer trials, so that it is as wide as Student's."""
-    clusters = np.asarray(units, np.float64)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((Z / special.stdtrit(np.maximum(clusters - 1, 1), UPPER_TAIL)) ** 2, np.float64)
+def difference_limits(found: Clusters, gained: Array, lost: Array) -> tuple[Array, Array]:
+    """Return the 95 % limits of differences of paired shares over clusters: Bonett and Price's, in the same way.
+
+    `gained` and `lost` are the means of what is above and below 0, both positive.
+    """
+    worth = found.n / design_effect(found, gained + lost - found.mean**2)
+    return _cut(found, *paired_proportions(lost * worth, gained * worth, worth, _of_shares(found)))
+
+
+def mean_limits(found: Clusters) -> tuple[Array, Array]:
+    """Return the 95 % limits of means over clusters: Student's, with one degree of freedom less than equal clusters."""
+    half = _quantile(found.equal - 1) * np.sqrt(found.variance)
+    return _cut(found, found.mean - half, found.mean + half)
+
+
+def _quantile(freedom: Array) -> Array:
+    """Student's quantile for these degrees of freedom; NaN where there are none."""
+    return np.asarray(special.stdtrit(np.where(freedom > 0, freedom, np.nan), UPPER_TAIL), np.float64)
+
+
+def _of_shares(found: Clusters) -> Array:
+    """Student's quantile; the normal one where all values are equal, since no variance is estimated from them."""
+    return np.where(found.apart > 0, _quantile(found.equal), Z)
+
+
+def _cut(found: Clusters, low: Array, high: Array) -> tuple[Array, Array]:
+    """The limits, without those of fewer than `FEWEST` clusters."""
+    enough = found.units >= FEWEST
+    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
 
 
 def bin_edges(last: int, bins: int, scale: Scale) -> npt.NDArray[np.int64]:
@@ -185,58 +198,74 @@ def mcnemar(only_a: npt.ArrayLike, only_b: npt.ArrayLike) -> Array:
     return np.minimum(np.asarray(p, np.float64), 1.0)
 
 
-def paired_proportions(only_a: npt.ArrayLike, only_b: npt.ArrayLike, pairs: npt.ArrayLike) -> tuple[Array, Array]:
-    """Return the 95 % limits of the difference b − a of two paired proportions, element by element.
+def paired_proportions(
+    only_a: npt.ArrayLike, only_b: npt.ArrayLike, pairs: npt.ArrayLike, quantile: npt.ArrayLike = Z
+) -> tuple[Array, Array]:
+    """Return the limits of the difference b − a of two paired proportions, element by element; 95 % with `quantile` Z.
 
     Bonett and Price's adjusted Wald interval (2012): it keeps its coverage in small samples, and its width
     where no pair differs. NaN without pairs.
     """
     a, b, n = (np.asarray(x, np.float64) for x in (only_a, only_b, pairs))
     p, q = (b + 1) / (n + 2), (a + 1) / (n + 2)
-    half = Z * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    half = np.asarray(quantile, np.float64) * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
     known = n > 0
     low, high = np.maximum(p - q - half, -1.0), np.minimum(p - q + half, 1.0)
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
 def paired_means(differences: npt.ArrayLike, cluster: npt.ArrayLike | None = None) -> Interval:
-    """Return the 95 % interval of the mean of paired differences, over their clusters.
+    """Return Student's 95 % interval of the mean of paired differences, over their clusters.
 
-    By `bootstrap`, or by `student` for fewer than `FEW` units: resampling never leaves the range of the data,
-    which of a handful of units is too narrow. NaN below `FEWEST` units. Clusters of unequal size count by their size.
+    Clusters of unequal size count by their size. NaN below `FEWEST` clusters.
     """
-    values = np.asarray(differences, np.float64)
-    units = _pseudo_values(values, cluster) if cluster is not None and values.size else values
-    if units.size < FEWEST:
-        return Interval(float("nan"), float("nan"), "none", units.size)
-    if units.size >= FEW:
-        return Interval(*bootstrap(units), "paired bootstrap", units.size)
-    low, high = student(units.mean(), units.std(ddof=1), units.size)
-    return Interval(float(low), float(high), "paired t-interval", units.size)
+    found = _one_group(differences, cluster).found
+    low, high = mean_limits(found)
+    method = "paired t-interval" if found.units[0] >= FEWEST else "none"
+    return Interval(float(low[0]), float(high[0]), method, int(found.units[0]))
 
 
 def paired_shares(differences: npt.ArrayLike, cluster: npt.ArrayLike | None = None) -> Interval:
-    """Return the 95 % interval of the mean of paired differences of zeros and ones (-1, 0 or 1), over their clusters.
+    """Return the 95 % interval of the mean of paired differences of shares (from -1 to 1), over their clusters.
 
-    Bonett and Price's interval with as many pairs as they are worth (see `proportions`), and the exact p-value of
+    Bonett and Price's interval with as many pairs as the clusters are worth and Student's quantile; pairs of zeros and
+    ones that are clusters of their own count as they are. Where all are zeros and ones, also the exact p-value of
     `sign_flip`. NaN below `FEWEST` clusters.
     """
-    values = np.asarray(differences, np.float64)
-    n = values.size
-    names = np.arange(n) if cluster is None else np.asarray(cluster)
-    _, place = np.unique(names, return_inverse=True)
-    units = int(place.max()) + 1 if n else 0
+    values, names, found = _one_group(differences, cluster)
+    units = int(found.units[0])
     if units < FEWEST:
         return Interval(float("nan"), float("nan"), "none", units)
-    worth = float(n)
-    if units < n:
-        pseudo = _pseudo_values(values, place)
-        effect = _design_effect(pseudo.var(ddof=1) / units, values.var(), n, units)
-        worth = float(n / effect * _shrink(units))
-    lost, gained = ((values * sign > 0).mean() * worth for sign in (-1, 1))
-    low, high = paired_proportions(lost, gained, worth)
-    p = sign_flip(np.bincount(place, values))
-    return Interval(float(low), float(high), "Bonett-Price interval, exact sign test", units, p)
+    whole = bool(np.isin(values, [-1.0, 0.0, 1.0]).all())
+    gained, lost = (np.array([np.clip(sign * values, 0, None).mean()]) for sign in (1, -1))
+    alone = whole and units == values.size
+    low, high = (
+        paired_proportions(lost * units, gained * units, units) if alone else difference_limits(found, gained, lost)
+    )
+    method = "Bonett-Price interval" + ", exact sign test" * whole
+    p = sign_flip(np.bincount(names, values)) if whole else float("nan")
+    return Interval(float(low[0]), float(high[0]), method, units, p)
+
+
+def one_share(values: npt.ArrayLike, cluster: npt.ArrayLike) -> Interval:
+    """Return the 95 % interval of the mean of shares (0 to 1) over their clusters; NaN below `FEWEST` clusters."""
+    found = _one_group(values, cluster).found
+    low, high = share_limits(found)
+    return Interval(float(low[0]), float(high[0]), "Wilson interval", int(found.units[0]))
+
+
+class _Group(NamedTuple):
+    values: Array
+    names: Codes
+    """The cluster of each value, as a number from 0."""
+    found: Clusters
+
+
+def _one_group(differences: npt.ArrayLike, cluster: npt.ArrayLike | None) -> _Group:
+    values = np.asarray(differences, np.float64)
+    labels = np.arange(values.size) if cluster is None else np.asarray(cluster)
+    names = np.asarray(np.unique(labels, return_inverse=True)[1], np.int64)
+    return _Group(values, names, clusters(values, np.zeros(values.size, np.int64), names, 1))
 
 
 def sign_flip(sums: npt.ArrayLike) -> float:
@@ -254,26 +283,3 @@ def sign_flip(sums: npt.ArrayLike) -> float:
     reach = int(sizes.sum())
     seen = abs(int(np.rint(np.asarray(sums, np.float64)).sum()))
     return float(min(chance[np.abs(np.arange(-reach, reach + 1)) >= seen].sum(), 1.0))
-
-
-def _pseudo_values(values: Array, cluster: npt.ArrayLike) -> Array:
-    """One value a cluster, with the mean of `values`: the cluster's own mean where all are of one size."""
-    _, place = np.unique(np.asarray(cluster), return_inverse=True)
-    sums, counts = np.bincount(place, values), np.bincount(place)
-    return np.asarray(values.mean() + (sums - values.mean() * counts) * counts.size / values.size, np.float64)
-
-
-def bootstrap(differences: npt.ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % limits of the mean of paired differences [units], by resampling the units.
-
-    Percentile bootstrap with the levels widened for small samples (Hesterberg 2015, "expanded percentile"),
-    without which 20 units would be covered only 93 % of the time. NaN for fewer than two units.
-    """
-    values = np.asarray(differences, np.float64)
-    if values.size < 2:
-        return float("nan"), float("nan")
-    draws = np.random.default_rng(seed).integers(0, values.size, (resamples, values.size))
-    quantile = float(special.stdtrit(values.size - 1, UPPER_TAIL)) * (values.size / (values.size - 1)) ** 0.5
-    tail = float(special.ndtr(-quantile))
-    low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)

@@ -39,9 +39,8 @@ Wanted = str | TaskQuantity | None
 def by_length(frame: pd.DataFrame, quantity: Wanted = None, lengths: Sequence[int] | None = None) -> pd.DataFrame:
     """Return a quantity per `series` and `context_length` (tokens), all depths pooled.
 
-    A share has Wilson's interval, if it is 0 or 1 in each cell, and a mean Student's, both over `units` (see
-    `quantities.clustered`). Of rows that compete, such as heads, the best counts (see `best_rows`), and the best of
-    all cells is named.
+    A share has Wilson's interval and a mean Student's, both over `units` (see `quantities.clustered`). Of rows that
+    compete, such as heads, the best counts (see `best_rows`), and the best of all cells is named.
     `failed` counts cells that broke off, which are no misses and not in `n`. A prefix quantity, such as a loss, is
     the mean over the first L positions for every L of `lengths` (see `prefix_means`), with `perplexity` where it is
     in nats.
@@ -69,8 +68,8 @@ def together(rows: pd.DataFrame, quantity: Wanted = None) -> tuple[float, float,
         found.quantity.name,
     )
     values, name = clustered(values, found).astype({"series": "str"}), found.quantity.name
-    share = values[name].isin([0.0, 1.0]).all()
-    table = (statistics.proportions if share else statistics.means)(values, ["series"], name, cluster=[CLUSTER])
+    average = statistics.proportions if _is_share(values[name], found) else statistics.means
+    table = average(values, ["series"], name, cluster=[CLUSTER])
     mean, low, high = table[["mean", "low", "high"]].iloc[0]
     return float(mean), float(low), float(high)
 
@@ -79,11 +78,10 @@ def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str], *, single: 
     everything, name = rows_of(frame, found), found.quantity.name
     ok = everything["status"] == "ok"
     chosen = best_rows(frame, found) if ok.any() else everything[ok]
-    values = statistics.unit_means(chosen, list(dict.fromkeys([*by, *units_of(everything, found)])), name)
-    values = clustered(values.dropna(subset=name), found)
-    if found.quantity.pool == "share" and values[name].isin([0.0, 1.0]).all():
+    values = _values(everything, chosen, found, by)
+    if _is_share(values[name], found):
         # The trials of one length and depth are independent; those of several seeds are not.
-        alone = single and "seed" not in values
+        alone = single and "seed" not in values and values[name].isin([0.0, 1.0]).all()
         table = statistics.proportions(values, by, name, cluster=[] if alone else [CLUSTER])
     else:
         table = statistics.means(values, by, name, cluster=[CLUSTER], between=found.quantity.between)
@@ -97,6 +95,38 @@ def _pooled(frame: pd.DataFrame, found: TaskQuantity, by: list[str], *, single: 
         heads = by_head(frame, found).drop_duplicates("series")[["series", *found.quantity.best]]
         table = table.merge(heads, on="series", how="left")
     return table
+
+
+def _values(everything: pd.DataFrame, chosen: pd.DataFrame, found: TaskQuantity, by: list[str]) -> pd.DataFrame:
+    """One value for every unit in every group, with its cluster."""
+    name = found.quantity.name
+    values = statistics.unit_means(chosen, list(dict.fromkeys([*by, *units_of(everything, found)])), name)
+    return clustered(values.dropna(subset=name), found)
+
+
+def few_by_length(frame: pd.DataFrame, quantity: Wanted = None, lengths: Sequence[int] | None = None) -> pd.DataFrame:
+    """Return every independent unit (`series`, `context_length`, `mean`) where they are too few for an interval."""
+    found = find(frame, quantity)
+    by = ["series", "context_length"]
+    if found.quantity.pool == "prefix":
+        values = clustered(prefix_means(frame, found, lengths), found)
+    else:
+        values = _values(rows_of(frame, found), best_rows(frame, found), found, by)
+    return statistics.few_units(values, by, found.quantity.name, CLUSTER)
+
+
+def few_by_position(
+    frame: pd.DataFrame, quantity: Wanted = None, *, bins: int | None = None, scale: Scale = "log"
+) -> pd.DataFrame:
+    """Return every independent unit (`series`, `position`, `mean`) where they are too few for an interval."""
+    found = find(frame, quantity, "by_position")
+    units = _by_bins(frame, found, [], bins, scale)
+    return statistics.few_units(units, ["series", "position"], found.quantity.name, CLUSTER)
+
+
+def _is_share(values: pd.Series, found: TaskQuantity) -> bool:
+    """Whether Wilson's interval suits these values: shares of a whole, be they 0 and 1 or between."""
+    return found.quantity.pool == "share" and bool(values.between(0.0, 1.0).all())
 
 
 def by_position(
@@ -115,6 +145,14 @@ def by_position(
     at a position, such as layers and heads, is averaged, unless `by` names it.
     """
     found = find(frame, quantity, "by_position")
+    units, name = _by_bins(frame, found, by, bins, scale), found.quantity.name
+    return statistics.means(units, ["series", *by, "position"], name, cluster=[CLUSTER], between=found.quantity.between)
+
+
+def _by_bins(
+    frame: pd.DataFrame, found: TaskQuantity, by: Sequence[str], bins: int | None, scale: Scale
+) -> pd.DataFrame:
+    """The mean of every unit in every bin of positions, with its cluster."""
     name, prefix = found.quantity.name, found.quantity.pool == "prefix"
     rows = measured(frame, found)
     if not present(rows, ["position"]):
@@ -126,8 +164,7 @@ def by_position(
     rows = rows.assign(position=statistics.in_bins(rows["position"] + first, edges, scale))
     cell = [] if prefix else ["context_length"]
     unit = ["series", *by, *cell, *units_of(rows, found), "position"]
-    units = clustered(statistics.unit_means(rows, list(dict.fromkeys(unit)), name), found)
-    return statistics.means(units, ["series", *by, "position"], name, cluster=[CLUSTER], between=found.quantity.between)
+    return clustered(statistics.unit_means(rows, list(dict.fromkeys(unit)), name), found)
 
 
 def by_head(frame: pd.DataFrame, quantity: Wanted = None, context_length: int | None = None) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import pandas as pd
 from ssmax_eval.report import axes, floors, plots, summary, tables, words
 from ssmax_eval.report.content import Picture, Table
 from ssmax_eval.report.quantities import TaskQuantity, declared
+from ssmax_eval.report.statistics import FEWEST
 
 
 class Shown(NamedTuple):
@@ -30,7 +31,8 @@ def by_length(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     """A line per series against context length, and its numbers."""
     name, caption = f"{found.file}-by-length", words.by_length(frame, found)
     table, figure = tables.by_length(frame, found), plots.by_length(frame, found)
-    drawn = caption + axes.says_trained(figure) + floors.says_hollow(table, found)
+    drawn = caption + axes.says_trained(figure) + axes.says_units(figure, words.units(frame, found), FEWEST)
+    drawn += floors.says_hollow(table, found)
     return Shown([Picture(name, figure, drawn)], [Table(name, caption, table)])
 
 
@@ -59,9 +61,9 @@ def by_position(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
         f"log scale; mean and {words.interval(frame, found)}."
     )
     figure = plots.by_position(frame, found)
-    caption += axes.says_trained(figure)
+    dots = axes.says_units(figure, words.units(frame, found), FEWEST)
     name = f"{found.file}-by-position"
-    return Shown([Picture(name, figure, caption)], [Table(name, caption, table)])
+    return Shown([Picture(name, figure, caption + axes.says_trained(figure) + dots)], [Table(name, caption, table)])
 
 
 def perplexity(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
@@ -91,6 +93,7 @@ def by_outcome(frame: pd.DataFrame, found: TaskQuantity) -> Shown:
     """Each trial's value against whether its answer was right."""
     caption = (
         f"{words.capital(words.best(found))} in each trial, and whether the answer was right; sorted within a length."
+        f"{words.asked(frame, found)}{words.choice(found)}"
     )
     return Shown([Picture(f"{found.file}-by-outcome", plots.by_outcome(frame, found), caption)], [])
 

@@ -10,6 +10,9 @@ from ssmax_eval.report.quantities import TaskQuantity, cluster_names, present
 from ssmax_eval.report.series import labelled
 from ssmax_eval.report.statistics import FEWEST
 
+MANY = 6
+"""More depths than this are not listed one by one."""
+
 
 def axis(found: TaskQuantity) -> str:
     """Name a quantity with its unit: "loss (nats per token)", "needles found (share)"."""
@@ -56,6 +59,29 @@ def interval(frame: pd.DataFrame, found: TaskQuantity) -> str:
     return f"95 % interval over {over} (none below {FEWEST})"
 
 
+def choice(found: TaskQuantity) -> str:
+    """Say in the sentence of a caption how the best of rows that compete is chosen; nothing where none do."""
+    if not found.quantity.best:
+        return ""
+    rival = found.quantity.best[-1].replace("_", " ")
+    return (
+        f" The best {rival} of a {unit(found)} is that of the other {plural(unit(found))}, so that luck is not "
+        f"rewarded; where {plural(rival)} are nearly equal, this is a little below what the best one reaches."
+    )
+
+
+def asked(frame: pd.DataFrame, found: TaskQuantity) -> str:
+    """Say in the sentence of a caption at which depths answers were asked for; nothing where there are no depths."""
+    rows = frame[frame["task"].isin(found.tasks)]
+    if not present(rows, ["depth"]):
+        return ""
+    depths = [f"{100 * depth:.3g}" for depth in sorted(rows["depth"].dropna().unique())]
+    if len(depths) > MANY:
+        return f" Asked at {len(depths)} depths, from {depths[0]} to {depths[-1]} %, and at no others."
+    listed = f"{', '.join(depths[:-1])} and {depths[-1]}" if depths[1:] else depths[0]
+    return f" Asked at {'depths' if depths[1:] else 'a depth'} of {listed} % only."
+
+
 def by_length(frame: pd.DataFrame, found: TaskQuantity) -> str:
     """Caption what `tables.by_length` gives."""
     if found.quantity.pool == "prefix":
@@ -64,7 +90,7 @@ def by_length(frame: pd.DataFrame, found: TaskQuantity) -> str:
         what = f"Share of {plural(unit(found))}: {found.label}, by context length{_depths(frame, found)}"
     else:
         what = f"{capital(best(found))} by context length{_depths(frame, found)}{_unit(found)}"
-    return f"{what}, with the {interval(frame, found)}."
+    return f"{what}, with the {interval(frame, found)}.{choice(found)}"
 
 
 def headline(frame: pd.DataFrame, found: TaskQuantity) -> str:

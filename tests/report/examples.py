@@ -16,9 +16,9 @@ QUANTITIES = {kind: [quantity.to_json() for quantity in task.quantities] for kin
 ATTENTIONS = ("softmax", "ssmax:s=0.12482")
 
 
-def run(task: str, attention: str = "softmax", checkpoint: str = "smollm2-135m", **others: object) -> dict[str, object]:
+def run(task: str, attention: str = "softmax", checkpoint: str = "smollm2-135m", **others: Any) -> dict[str, Any]:
     """The columns that every row of a run has."""
-    about = {
+    about: dict[str, Any] = {
         "checkpoint": checkpoint,
         "attention": attention,
         "task": task,
@@ -28,6 +28,18 @@ def run(task: str, attention: str = "softmax", checkpoint: str = "smollm2-135m",
         **others,
     }
     return {"run": "-".join(map(str, about.values())), **about}
+
+
+def row(table: pd.DataFrame, key: Any) -> pd.Series:
+    """One row of a table, by the name that it has in the index."""
+    found = table.loc[key]
+    assert isinstance(found, pd.Series)
+    return found
+
+
+def missing(rows: pd.DataFrame) -> pd.Series:
+    """No error in any of these rows."""
+    return pd.Series(pd.NA, rows.index, "object")
 
 
 def declaring(make: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
@@ -49,7 +61,7 @@ def niah(
     depths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0),
     trials: int = 3,
     reach: float = 3000,
-    **others: object,
+    **others: Any,
 ) -> pd.DataFrame:
     """Needle results that are perfect below `reach` tokens and fade beyond."""
     rng = np.random.default_rng(len(attention))
@@ -62,7 +74,7 @@ def niah(
     rows["actual_length"], rows["actual_depth"] = rows["context_length"], rows["depth"]
     rows["expected"] = (1_000_000 + 7919 * rows.index.to_series()).astype(str)
     rows["answer"], rows["prompt"] = rows["expected"], "chat"
-    return rows.assign(status="ok", error=pd.NA, seconds=1.0, **run("niah", attention, **others))
+    return rows.assign(status="ok", error=missing(rows), seconds=1.0, **run("niah", attention, **others))
 
 
 def fail(rows: pd.DataFrame, where: pd.Series, error: str = "out of memory") -> pd.DataFrame:
@@ -78,7 +90,7 @@ def fail(rows: pd.DataFrame, where: pd.Series, error: str = "out of memory") -> 
 
 @declaring
 def loss(
-    attention: str = "softmax", length: int = 4096, documents: int = 5, rise: float = 1.0, **others: object
+    attention: str = "softmax", length: int = 4096, documents: int = 5, rise: float = 1.0, **others: Any
 ) -> pd.DataFrame:
     """Losses that fall to the training length (2 048) and rise by `rise` nats an octave beyond."""
     rng, noise = np.random.default_rng(documents), np.random.default_rng(len(attention))
@@ -96,7 +108,13 @@ def loss(
         for d in range(documents)
     ]
     rows = pd.concat(parts, ignore_index=True)
-    return rows.assign(context_length=length, status="ok", error=pd.NA, seconds=9.0, **run("loss", attention, **others))
+    return rows.assign(
+        context_length=length,
+        status="ok",
+        error=missing(rows),
+        seconds=9.0,
+        **run("loss", attention, **others),
+    )
 
 
 @declaring
@@ -108,7 +126,7 @@ def key_attention(
     layers: int = 6,
     heads: int = 4,
     fade: float = 0.7,
-    **others: object,
+    **others: Any,
 ) -> pd.DataFrame:
     """Weights that fade with the number of keys as n^-fade; one head in each layer looks at the needle."""
     rng = np.random.default_rng(7)
@@ -131,12 +149,17 @@ def key_attention(
     cell = rows.groupby(["context_length", "depth", "trial"]).ngroup()
     rows["score"] = (cell % 3 == 0).astype(float)
     rows["leading_digits"] = np.choose(cell % 3, [1.0, 0.4, 0.0])
-    return rows.assign(status="ok", error=pd.NA, seconds=2.0, **run("key_attention", attention, **others))
+    return rows.assign(
+        status="ok",
+        error=missing(rows),
+        seconds=2.0,
+        **run("key_attention", attention, **others),
+    )
 
 
 def best_elsewhere(scores: pd.DataFrame) -> pd.DataFrame:
     """The needle scores of one series, in each trial of the head that is best in the other trials."""
-    parts = []
+    parts: list[pd.DataFrame] = []
     for trial in scores["trial"].unique():
         here = scores["trial"] == trial
         layer, head = scores[~here].groupby(["layer", "head"])["needle_score"].mean().idxmax()
@@ -144,7 +167,7 @@ def best_elsewhere(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def everything(**others: object) -> pd.DataFrame:
+def everything(**others: Any) -> pd.DataFrame:
     """All three tasks under softmax and SSMax, with missing and failed cells."""
     first = niah(**others)
     first = fail(first, (first["context_length"] == 8192) & (first["depth"] == 0.5))

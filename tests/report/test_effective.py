@@ -18,7 +18,7 @@ def graded(shares: dict[int, float], trials: int = 100, depths: tuple[float, ...
 
 
 def rule(frame: pd.DataFrame, name: str) -> pd.Series:
-    return effective.effective_lengths(frame).set_index("rule").loc[name]
+    return examples.row(effective.effective_lengths(frame).set_index("rule"), name)
 
 
 def test_each_rule_asks_its_own_question() -> None:
@@ -72,7 +72,7 @@ def test_intervals_hold_the_true_effective_length() -> None:
 def against_flat(rise: float, documents: int = 5) -> pd.Series:
     """The effective length by loss of an attention, beside softmax whose loss does not rise."""
     parts = [examples.loss(a, length=8192, rise=r, documents=documents) for a, r in (("softmax", 0.0), ("a", rise))]
-    return effective.effective_lengths(pd.concat(parts, ignore_index=True)).set_index("series").loc["a"]
+    return examples.row(effective.effective_lengths(pd.concat(parts, ignore_index=True)).set_index("series"), "a")
 
 
 def test_loss_stays_within_reach_of_the_baselines_and_is_paired_by_document() -> None:

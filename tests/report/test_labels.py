@@ -33,7 +33,7 @@ def test_pooled_seeds_are_one_series_and_the_units() -> None:
     assert pairs(frame) == [("Softmax", "SSMax")]
     table = tables.by_length(frame, "score")
     assert table["units"].tolist() == [6, 6]
-    row = differences(frame, quantity="score").set_index("context_length").loc[512]
+    row = examples.row(differences(frame, quantity="score").set_index("context_length"), 512)
     # Like with like: 5 depths of 2 trials, a seed with the same seed.
     assert row[["n", "units", "unit", "unmatched"]].tolist() == [6 * 10, 6, "seed", 0]
 

@@ -43,11 +43,13 @@ def test_model_index_reads_as_the_hub_reads_it() -> None:
     first = results[0]
     assert (first.task_type, first.dataset_type, first.metric_type) == ("text-generation", "niah", "accuracy")
     assert first.metric_value == 1.0
+    assert first.metric_args is not None
     assert first.metric_args["context_length"] == 512
     # Three trials have no interval.
     assert not {"low", "high"} & set(first.metric_args)
     (entry,) = yaml.safe_load(model_index(examples.niah(trials=5)))["model-index"]
     _, (first, *_) = model_index_to_eval_results([entry])
+    assert first.metric_args is not None
     assert 0 < first.metric_args["low"] < 1
 
 

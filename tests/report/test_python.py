@@ -12,7 +12,7 @@ import pytest
 import ssmax_eval
 from ssmax_eval.errors import NothingMeasured, UserError
 from ssmax_eval.measurement import Cell, Measurement
-from ssmax_eval.report import comparison, effective, sections, summary, views, writing
+from ssmax_eval.report import comparison, effective, sections, summary, tables, views, writing
 from ssmax_eval.report.differences import all_differences
 from ssmax_eval.store import Store
 from tests.report import examples
@@ -32,7 +32,8 @@ def runs(tmp_path: Path) -> Path:
         }
         with Store(tmp_path / "runs").writer(name, description, {"device": "cpu"}) as writer:
             for trial in range(6):
-                values = {"score": float(trial < 3 or attention == "softmax"), "expected": str(trial), "logprob": -1.0}
+                found = float(trial < 3 or attention == "softmax")
+                values: dict[str, float | str] = {"score": found, "expected": str(trial), "logprob": -1.0}
                 writer.append(Measurement(Cell(512, depth=0.5, trial=trial), values))
     return tmp_path / "runs"
 
@@ -124,8 +125,8 @@ def test_a_mistake_is_said(call: Callable[[], Any], says: str) -> None:
 
 PLACES: dict[str, tuple[Any, str]] = {
     "a view": (views.VIEWS, "heatmap"),
-    "the summary": (summary.tables, "by_length"),
-    "the effective length": (effective.tables, "by_depth"),
+    "the summary": (tables, "by_length"),
+    "the effective length": (tables, "by_depth"),
     "the sentences": (sections, "sentences"),
     "the differences": (sections, "differences"),
     "the effective lengths": (effective, "effective_lengths"),

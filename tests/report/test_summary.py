@@ -13,10 +13,10 @@ def test_summary_has_a_row_a_series_and_a_column_a_length() -> None:
     assert list(table.index) == list(examples.ATTENTIONS)
     assert ("needles found", 512) in table.columns
     assert table.loc["softmax", ("needles found", 512)] == "1.00"
-    assert table.loc["softmax", ("needles found", 8192)].endswith("(3 failed)")
+    assert str(table.loc["softmax", ("needles found", 8192)]).endswith("(3 failed)")
     # Fewer than five trials have no interval.
     five = summary(examples.niah(trials=5))
-    assert five.loc["softmax", ("needles found", 512)].startswith("1.00 [0.")
+    assert str(five.loc["softmax", ("needles found", 512)]).startswith("1.00 [0.")
 
 
 def test_measures_are_numbers_with_what_was_run() -> None:

@@ -1,8 +1,11 @@
 """Tables hold what can be computed by hand from a few rows."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import statistics, tables
@@ -10,7 +13,7 @@ from ssmax_eval.report.quantities import find, measured
 from tests.report import examples
 
 
-def documents(nll: dict[tuple[str, int], list[float]], **others: object) -> pd.DataFrame:
+def documents(nll: dict[tuple[str, int], list[float]], **others: Any) -> pd.DataFrame:
     """Loss rows from {(source, document): [nll at 1, 2, …]}."""
     parts = [
         pd.DataFrame(
@@ -24,7 +27,8 @@ def documents(nll: dict[tuple[str, int], list[float]], **others: object) -> pd.D
         )
         for (s, d), x in nll.items()
     ]
-    frame = pd.concat(parts, ignore_index=True).assign(status="ok", error=pd.NA, **examples.run("loss", **others))
+    frame = pd.concat(parts, ignore_index=True)
+    frame = frame.assign(status="ok", error=examples.missing(frame), **examples.run("loss", **others))
     frame.attrs["quantities"] = examples.QUANTITIES
     return frame
 
@@ -35,10 +39,12 @@ def test_retrieval_counts_failures_apart() -> None:
     rows = examples.fail(rows, (rows["depth"] == 0) & (rows["trial"] == 1))
     rows = examples.fail(rows, rows["depth"] == 0.5)
     cells = tables.by_depth(rows).set_index("depth")
-    assert cells.loc[0, ["mean", "n", "failed"]].tolist() == [1.0, 3, 1]
-    assert cells.loc[0, ["low", "high"]].tolist() == pytest.approx([float(x) for x in statistics.wilson(3, 3)])
-    assert cells.loc[0.5, ["n", "failed"]].tolist() == [0, 4]
-    assert cells.loc[0.5, ["mean", "low", "high"]].isna().all()
+    assert examples.row(cells, 0)[["mean", "n", "failed"]].tolist() == [1.0, 3, 1]
+    assert examples.row(cells, 0)[["low", "high"]].tolist() == pytest.approx(
+        [float(x) for x in statistics.wilson(3, 3)]
+    )
+    assert examples.row(cells, 0.5)[["n", "failed"]].tolist() == [0, 4]
+    assert examples.row(cells, 0.5)[["mean", "low", "high"]].isna().all()
     pooled = tables.by_length(rows, "score")
     assert pooled[["mean", "n", "failed"]].values.tolist() == [[1.0, 3, 5]]
 
@@ -67,7 +73,7 @@ def test_loss_by_length_is_the_mean_over_the_first_tokens() -> None:
     table = tables.by_length(frame, lengths=[2, 4, 8]).set_index("context_length")
     assert table["mean"].to_dict() == {2: 2.0, 4: 3.0, 8: 5.0}
     assert table["perplexity"][8] == pytest.approx(np.exp(5))
-    limits = statistics.student(3, 1, 5)
+    limits = stats.t.interval(0.95, 4, 3, 1 / 5**0.5)
     assert [table["low"][4], table["high"][4]] == pytest.approx([float(x) for x in limits])
 
 
@@ -93,7 +99,7 @@ def test_needle_score_is_the_answers_row_alone_and_the_best_head_is_one() -> Non
     assert (scores["position"] == scores["context_length"] - 9).all()
     heads = tables.by_head(frame)
     assert (heads["mean"].diff().dropna() <= 0).all()
-    assert heads.loc[0, ["layer", "head"]].tolist() == [5, 1]
+    assert examples.row(heads, 0)[["layer", "head"]].tolist() == [5, 1]
     best = examples.best_elsewhere(scores)
     by_length = tables.by_length(frame, "needle_score")
     assert by_length["mean"].tolist() == pytest.approx(best.groupby("context_length")["needle_score"].mean().tolist())

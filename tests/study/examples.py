@@ -12,6 +12,7 @@ from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.store import Store
 
 N = 128
+Value = float | int | str | bool | None
 ATTENTION = {"softmax": "softmax", "ssmax": "ssmax", "lssar": "lssar", "ssmax-bias": "ssmax", "lssa": "lssa"}
 ATTENTION |= {"ssmax-text": "ssmax", "per-n-512": "per_n"}
 REACH = {"softmax": 200.0, "ssmax": 3000.0, "lssar": 1000.0}
@@ -79,10 +80,11 @@ def runs(
     needles, heads = [], []
     for n, depth, trial in grid:
         found = float(rng.random() < chance[n])
-        values = {"score": found, "leading_digits": found, "expected": "1234", "actual_length": n, "prompt": "plain"}
+        values: dict[str, Value] = {"score": found, "leading_digits": found, "expected": "1234", "prompt": "plain"}
+        values["actual_length"] = n
         needles.append(Measurement(Cell(n, depth=depth, trial=trial), values))
         if depth == 0.5:
-            columns = {
+            columns: Mapping[str, Sequence[Value]] = {
                 "layer": [0, 0, 1, 1],
                 "head": [0, 1, 0, 1],
                 "position": [n - 3] * 4,

@@ -21,7 +21,7 @@ CLAIM = {
     "rope": "base x 50",
     "asks": "above 0",
 }
-MARGINS = {"alike": 0.05, "flat": 0.2, "as_many": 0.1}
+MARGINS = {"alike": 0.05, "flat": 0.2, "as_many": 0.1, "half": 0.5}
 
 
 def written(folder: Path, **changes: object) -> Path:
@@ -89,6 +89,8 @@ def test_a_detail_says_only_what_differs(tmp_path: Path) -> None:
         ({"quantity": "training loss on text"}, "has no rope; given 'base x 50'"),
         ({"rope": None}, "needs a rope, one of 'plain', 'base x 50'; given None"),
         ({"rope": "yarn"}, "given 'yarn'"),
+        ({"line": "0.5", "quantity": "training loss on text", "rope": None}, "a line needs a share"),
+        ({"line": "hlf"}, "unknown limit .*did you mean 'half'"),
         ({"asks": "more"}, "asks takes 'below LIMIT'.*given 'more'"),
         ({"asks": "below alikee"}, "unknown limit .*did you mean 'alike'"),
         ({"asks": None}, "lacks 'asks'"),
@@ -111,8 +113,8 @@ def test_a_mistake_in_a_claim_is_one_line(changes: dict[str, object], message: s
         ("papers: []", "mapping 'margins'"),
         ("papers: []\nmargins: {alike: 0.05}", "lacks 'flat'"),
         ("papers: []\nmargins: {alike: much}", "'alike' in claims.yaml, margins must be a number; got 'much'"),
-        ("papers: [{claims: []}]\nmargins: {alike: 1, flat: 1, as_many: 1}", "needs its name under 'paper'"),
-        ("papers: [{paper: p}]\nmargins: {alike: 1, flat: 1, as_many: 1}", "'p' in claims.yaml must hold a list"),
+        (f"papers: [{{claims: []}}]\nmargins: {MARGINS}", "needs its name under 'paper'"),
+        (f"papers: [{{paper: p}}]\nmargins: {MARGINS}", "'p' in claims.yaml must hold a list"),
         ("papers: [", "not readable as YAML"),
     ],
 )

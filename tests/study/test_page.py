@@ -19,7 +19,7 @@ from study.measures import Evidence, Found, Loss, NeedleWeight, TrainingLoss
 from study.outcomes import Outcome, expected_false, looked_into, markdown, outcome, tally
 from study.rows import for_drawing, of_families
 from study.trained import read_trained
-from study.verdicts import ABSENT, FAILS, HOLDS
+from study.verdicts import ABSENT, FAILS, HOLDS, OPEN
 from tests.study import examples
 
 FAMILIES = {
@@ -88,7 +88,11 @@ def test_verdicts_follow_what_was_made_up(evidence: Evidence) -> None:
     assert lower.found.mean == pytest.approx(-0.012)
     assert "5 seeds, 4 logged steps each" in lower.measured()
     needles = found["SSMax finds needles at 10 × the training length where softmax fails, base × 50"]
-    assert needles.verdict == HOLDS
+    assert needles.found is not None
+    # Five trials show a difference, and not on which side of a half each of the two is.
+    assert (needles.claim.wanted.verdict(needles.found), needles.verdict) == (HOLDS, OPEN)
+    assert needles.found.than_limits[1] < 0.5 < needles.found.this
+    assert "softmax below 50 %, SSMax above" in markdown([needles])
     assert "5 seeds, 15 trials each" in needles.measured()
     assert "points" in needles.measured()
     bias = found["SSMax with a bias predicts worse at 10 000 to 20 000 than without, base × 50"]

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.report import statistics
@@ -43,7 +44,7 @@ def test_loss_by_length_is_the_mean_of_the_first_tokens_of_each_document() -> No
         means = means.mean(axis=1)
         row = table.loc[length]
         assert (row["mean"], row["n"]) == (pytest.approx(means.mean()), documents)
-        low, high = statistics.student(means.mean(), means.std(ddof=1), documents)
+        low, high = stats.t.interval(0.95, documents - 1, means.mean(), means.std(ddof=1) / documents**0.5)
         assert (row["low"], row["high"]) == pytest.approx((float(low), float(high)))
 
 

@@ -1,11 +1,14 @@
 """A difference, its interval, and the verdict on a range."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ssmax_eval.report import statistics
-from study.verdicts import ABSENT, FAILS, HOLDS, OPEN, Difference, Range, difference
+from study.verdicts import ABSENT, FAILS, HOLDS, OPEN, Difference, Range, difference, divided
 
 
 def values(table: dict[int, list[float]]) -> pd.Series:
@@ -38,6 +41,37 @@ def test_a_verdict_is_where_the_interval_lies(wanted: Range, low: float, high: f
     assert wanted.verdict(found(low, high)) == verdict
 
 
+@pytest.mark.parametrize(
+    ("than", "this", "verdict"),
+    [
+        ((0.1, 0.4), (0.6, 0.9), HOLDS),
+        ((0.1, 0.4), (0.4, 0.9), OPEN),
+        ((0.3, 0.6), (0.7, 0.9), OPEN),
+        ((0.5, 0.8), (0.9, 1.0), FAILS),
+        ((0.0, 0.1), (0.2, 0.5), FAILS),
+        ((float("nan"), float("nan")), (0.6, 0.9), OPEN),
+    ],
+)
+def test_one_finds_and_the_other_fails(than: tuple[float, float], this: tuple[float, float], verdict: str) -> None:
+    """A difference above 0 is not enough: 79 % and 89 % are no failure and success."""
+    assert divided(replace(found(0.1, 0.2), this_limits=this, than_limits=than), 0.5) == verdict
+    assert divided(None, 0.5) == ABSENT
+
+
+def test_each_side_of_a_share_has_limits_of_its_own() -> None:
+    this, than = {s: [1.0] * 20 for s in range(5)}, {s: [0.0] * 15 + [1.0] * (1 + s) for s in range(5)}
+    result = difference(values(this), values(than), "trials", shares=True)
+    assert result is not None
+    assert result.this_limits[0] < result.this_limits[1] == 1.0
+    assert 0 < result.than_limits[0] < result.than < result.than_limits[1] < 0.6
+    four = difference(values({0: [1.0] * 4}), values({0: [0.0] * 4}), "trials", shares=True)
+    assert four is not None
+    assert np.isnan(four.this_limits).all()
+    losses = difference(values(this), values(than), "documents")
+    assert losses is not None
+    assert np.isnan(losses.than_limits).all()
+
+
 def test_what_was_not_measured_has_no_verdict() -> None:
     assert difference(values({0: [1.0]}), pd.Series(dtype="float64"), "documents") is None
     assert difference(values({0: [1.0]}), values({1: [1.0]}), "documents") is None
@@ -49,7 +83,7 @@ def test_five_seeds_have_an_interval_over_seeds() -> None:
     result = difference(values(this), values(than), "documents")
     assert result is not None
     assert (result.over, result.seeds, result.units) == ("seeds", 5, 2)
-    low, high = statistics.student(-3.0, 2.5**0.5, 5)
+    low, high = stats.t.interval(0.95, 4, -3.0, 0.5**0.5)
     assert (result.mean, result.low, result.high) == pytest.approx((-3.0, float(low), float(high)))
 
 
@@ -82,7 +116,7 @@ def test_windows_of_two_texts_leave_the_seeds_to_decide() -> None:
     result = difference(this, than, "documents")
     assert result is not None
     assert (result.over, result.seeds, result.units, result.texts) == ("seeds", 5, 16, 2)
-    low, high = statistics.student(0.2, 0.025**0.5, 5)
+    low, high = stats.t.interval(0.95, 4, 0.2, 0.005**0.5)
     assert (result.low, result.high) == pytest.approx((float(low), float(high)))
     alone = difference(this.loc[[1]], than.loc[[1]], "documents")
     assert alone is not None
