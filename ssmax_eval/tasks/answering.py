@@ -99,6 +99,11 @@ class AnswerTask(Task):
         """Tokens that the model may write: its thought and its answer."""
         return self.thinking + self.max_new_tokens
 
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts that end an answer."""
+        return self.stop
+
     @abstractmethod
     def asking(self, frame: Frame) -> Ask:
         """Return the maker of prompts for a tokenizer. A prompt of a cell has `context_length - budget` tokens.
@@ -144,7 +149,7 @@ class AnswerTask(Task):
             left = list(zip(cells, ahead.of(cells), strict=True))
             while left:
                 asked = [
-                    Request(prompt.ids, self.max_new_tokens, self.stop, thinking, self.thinking_end)
+                    Request(prompt.ids, self.max_new_tokens, self.stops, thinking, self.thinking_end)
                     for _, prompt in left
                 ]
                 started = time.perf_counter()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.measurement import Cell, Quantity
-from ssmax_eval.model import Request
 from ssmax_eval.tasks.answering import PROMPT, AnswerTask, Prompt
 from ssmax_eval.tasks.filling import Filling, FillingTask, paragraphs
 from ssmax_eval.tasks.frame import Frame
@@ -107,6 +106,10 @@ class GraphWalk(FillingTask):
         """Whether the answer's list is begun for the model."""
         return not self.thinking and self.answer_prefix.rpartition("[")[1] == "[" and "]" not in self.answer_prefix
 
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return (*self.stop, "]") if self.opens else self.stop
+
     def scorer(self) -> Callable[[str, Sequence[str]], float]:
         if self.scoring != SCORING:
             raise unknown("scoring", self.scoring, (SCORING,))
@@ -117,10 +120,6 @@ class GraphWalk(FillingTask):
         return super().scored(prompt, answer) | {
             "precision": found.precision, "recall": found.recall, "exact": found.exact,
         }  # fmt: skip
-
-    def request(self, prompt: Prompt) -> Request:
-        asked = super().request(prompt)
-        return replace(asked, stop=(*asked.stop, "]")) if self.opens else asked
 
     def filling(self, cell: Cell, frame: Frame) -> Filling:
         """Return how the prompt is filled. The nodes depend on (seed, trial), their edges' order on the whole cell."""

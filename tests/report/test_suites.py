@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,7 +158,7 @@ def test_the_effective_length_counts_up_to_the_first_mean_below_the_threshold() 
     shares = {"one": [1.0, 0.7, 0.2, 1.0], "two": [1.0, 0.7, 0.2, 1.0], "three": [1.0, 0.7, 0.2, 1.0]}
     frame = labelled(both(measured(shares), measured({name: [0.0] * 4 for name in shares}, SSMAX)))
     table = effective(scored(frame, SUITE), frame).set_index("series")
-    assert table.loc[SOFTMAX, ["length", "low", "high", "multiple"]].tolist() == [1024, 1024, 1024, 1.0]
+    assert list(table.loc[SOFTMAX, ["length", "low", "high", "multiple"]]) == [1024, 1024, 1024, 1.0]
     assert table.loc[SSMAX, "length"] == 0
     readable = {one.name: one.data for one in section(frame).tables}["mine-mean"].set_index("series")
     assert readable.loc[SOFTMAX, "effective length"] == "1,024 (1×) [1,024, 1,024]"
@@ -208,14 +209,15 @@ def test_the_figures_show_every_task_and_the_means() -> None:
     of = scored(frame, SUITE)
     curves = suite_figures.by_ability(of, frame)
     assert [ax.get_title(loc="left") for ax in curves.axes] == ["all 3 tasks", "finding (2)", "counting (1)"]
-    drawn = {line.get_color(): list(line.get_ydata()) for line in curves.axes[0].lines if len(line.get_xdata()) == 2}
+    lines = [(line.get_color(), np.asarray(line.get_ydata())) for line in curves.axes[0].lines]
+    drawn = {colour: values.tolist() for colour, values in lines if len(values) == 2}
     assert pytest.approx([0.63333, 0.5], abs=1e-4) in drawn.values()
     figure = suite_figures.task_map(of)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == ["all tasks", "finding", "one", "two", "counting", "three"]
-    first = figure.axes[0].collections[0].get_array().reshape(6, 2)
+    first: np.ma.MaskedArray[Any, Any] = np.ma.asarray(figure.axes[0].collections[0].get_array()).reshape(6, 2)
     assert first[:, 0].tolist() == pytest.approx([1.7 / 3, 0.75, 1.0, 0.5, 0.2, 0.2])
-    assert first.mask[:, 1].tolist() == [True, True, False, True, False, False]
+    assert np.ma.getmaskarray(first)[:, 1].tolist() == [True, True, False, True, False, False]
     assert "not run" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 

@@ -133,10 +133,10 @@ def test_a_cell_holds_all_shares_and_a_list_that_was_begun_ends_with_its_bracket
     assert (values["recall"], values["exact"]) == (1.0, 0.0)
     assert values["score"] == pytest.approx(2 * len(prompt.expected) / (2 * len(prompt.expected) + 1))
     assert {quantity.name for quantity in task.numbers()} <= {*values, "thought_cut"}
-    assert task.request(prompt).stop == ("]",)
+    assert task.stops == ("]",)
     assert prompt.text.endswith("The list: [")
     thinking = graph(thinking=20)
-    assert thinking.request(ask(thinking)).stop == ()
+    assert thinking.stops == ()
     assert thinking.scored(ask(thinking), Completion(f"Well.\n[{right}]", 9, "end"))["exact"] == 1.0
 
 
