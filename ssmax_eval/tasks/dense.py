@@ -99,6 +99,8 @@ class NiahDense(Niah):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.own_filler:
+            raise UserError("own_filler must be false: all depths stand in one haystack here; try --task niah")
         if len(self.depths) > len(CITIES) or len(set(self.depths)) < len(self.depths):
             raise UserError(f"depths must be at most {len(CITIES)}, all different; given {list(self.depths)}")
         planted, asked = (

@@ -3,7 +3,7 @@
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SCORINGS = ("teacher_forced", "generate")
 PROMPT = ("expected", "actual_length", "prompt", "prompt_digest")
 """Columns that agree where two series saw the same prompt."""
+HAYSTACK = "haystack"
+"""The column that tells haystacks apart, where each cell has its own."""
 AROUND = 160
 """Characters shown on either side of a needle."""
 
@@ -48,6 +50,9 @@ class NeedleTask(Task):
     """Wanted depths of the needle: 0 is the start of the haystack, 1 its end."""
     trials: int = grid(5)
     """Repetitions of each length and depth, each with a filler, city and number of its own."""
+    own_filler: bool = False
+    """Give every depth of a trial a filler of its own. Then all cells are independent, and intervals are narrower; but
+    depths share no tokens, so that a cell costs a whole pass (without, five depths cost about three)."""
     digits: int = 7
     """Digits of the number (7 in the SSMax paper, 5 in the LSSAR paper)."""
     chat_template: bool = True
@@ -82,11 +87,20 @@ class NeedleTask(Task):
             for depth in self.depths
         ]
 
+    def numbers(self) -> list[Quantity]:
+        """Return the quantities. With fillers of their own, cells are what is repeated independently."""
+        return [replace(one, units=(HAYSTACK,)) if self.own_filler else one for one in super().numbers()]
+
+    def settings(self) -> dict[str, Any]:
+        """Return every field outside the grid; `own_filler` where it is set, so that older runs stay what they are."""
+        return {name: value for name, value in super().settings().items() if name != "own_filler" or value}
+
     def haystack(self, tokenizer: Any) -> tuple[Haystack, bool]:
         """Return the maker of prompts for a tokenizer, and whether it uses the chat template."""
         chat = chats(tokenizer, self.chat_template)
         text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
-        return self.maker(tokenizer, text, self.wording, chat=chat, digits=self.digits, seed=self.seed), chat
+        own = {"own": True} if self.own_filler else {}
+        return self.maker(tokenizer, text, self.wording, chat=chat, digits=self.digits, seed=self.seed, **own), chat
 
     def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
         """Return the date that the chat template is told, where it asks for one."""
@@ -118,7 +132,9 @@ class NeedleTask(Task):
                 again = [self._again(model, *one) for one in zip(mine, answer.chosen, strict=True)]
                 seconds = each + (time.perf_counter() - started) / len(batch)
                 for cell, prompt, (values, rows), more in zip(batch, mine, found, again, strict=True):
-                    yield Measurement(cell, {**common, **reached(prompt), **values, **more}, rows, seconds=seconds)
+                    which = {HAYSTACK: f"{cell.trial}/{cell.depth}"} if self.own_filler else {}
+                    held = {**common, **reached(prompt), **which, **values, **more}
+                    yield Measurement(cell, held, rows, seconds=seconds)
 
         return measure
 

@@ -101,14 +101,16 @@ class Prompt:
 class Haystack:
     """Make prompts for one tokenizer, one filler and one wording."""
 
-    def __init__(self, tokenizer: Any, filler: str, wording: Wording, *, chat: bool, digits: int, seed: int) -> None:
+    def __init__(
+        self, tokenizer: Any, filler: str, wording: Wording, *, chat: bool, digits: int, seed: int, own: bool = False
+    ) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise UserError("exact lengths need a fast tokenizer (one that reports character offsets)")
         kept = tokenizer.decode(tokenizer(f" {DIGITS}", add_special_tokens=False, verbose=False)["input_ids"])
         if DIGITS not in "".join(kept.split()):
             raise UserError(f"this tokenizer loses digits: {DIGITS!r} comes back as {kept.strip()!r}")
         self.tokenizer, self.filler, self.wording = tokenizer, filler, wording
-        self.chat, self.digits, self.seed = chat, digits, seed
+        self.chat, self.digits, self.seed, self.own = chat, digits, seed, own
         self.starts = [0] + [m.end() for m in SENTENCE_END.finditer(filler)]
         plain = tokenizer(filler, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         self.offsets: list[tuple[int, int]] = plain["offset_mapping"]
@@ -116,13 +118,13 @@ class Haystack:
     def prompt(self, cell: Cell) -> Prompt:
         """Return the prompt of a cell. The filler depends on (seed, length, trial), the needle also on the depth.
 
-        So every depth of a trial has the same haystack up to its needle. UserError when the filler is shorter
-        than the length, or the length is too short for the question itself.
+        So every depth of a trial has the same haystack up to its needle, unless `own` gives each its own. UserError
+        when the filler is shorter than the length, or the length is too short for the question itself.
         """
         length, depth, trial = cell.context_length, float(cell.depth or 0.0), cell.trial
         draw = random_of(self.seed, length, trial, depth)
         city, number = draw.choice(CITIES), self._number(draw)
-        start = self._start(random_of(self.seed, length, trial), length)
+        start = self._start(random_of(self.seed, length, trial, *([depth, "own"] if self.own else [])), length)
         head, tail = self._frame(city)
         needle = self.wording.needle.format(city=city, number=number)
 
