@@ -1,5 +1,6 @@
 """`ssmax-eval list`: from catalogues, sources and YAML files alone, so that it answers at once."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -70,18 +71,28 @@ def _there() -> There:
     from ssmax_eval.suites import files, load
     from ssmax_eval.tasks import TASKS
 
-    tasks = {name: from_yaml(path, "task file") for name, path in shipped("tasks", "tasks").items()}
+    files_of_tasks = shipped("tasks", "tasks")
+    tasks = {name: from_yaml(path, "task file") for name, path in files_of_tasks.items()}
     return There(
         {name: {"package": package, "install": install} for name, (package, install) in PACKAGED.items()},
         {name: {"about": about} for name, about in ({n: ATTENTIONS.about(n) for n in ATTENTIONS} | NOT_ONE).items()},
         {
-            name: {"kind": (kind := content.pop("task")), "about": TASKS.about(kind), "settings": content}
+            name: {
+                "kind": (kind := content.pop("task")),
+                "about": _said_of(files_of_tasks[name]) if "preset" in content else TASKS.about(kind),
+                "settings": content,
+            }
             for name, content in tasks.items()
         },
         {kind: task_fields(kind) for kind in TASKS},
         {name: _plain_suite(load(name)) for name in files()},
         {name: from_yaml(path, "recipe") for name, path in shipped("train", "recipes").items()},
     )
+
+
+def _said_of(path: Path) -> str:
+    """The sentence that a preset's file begins with."""
+    return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").rstrip(".")
 
 
 def _plain_suite(suite: "Suite") -> dict[str, Any]:

@@ -54,7 +54,9 @@ class Prompts(AnswerTask):
 
     quantities = tuple(replace(quantity, units=("line",)) for quantity in AnswerTask.quantities)
 
-    lengths: tuple[int, ...] = grid(POWERS)
+    lengths: tuple[int, ...] = grid(
+        (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
+    )
     """Context lengths to measure, powers of two: 1024 stands for prompts of 513 to 1024 tokens, the answer included."""
     trials: int = grid(50_000)
     """Prompts of each length and group at most: the first ones of the file."""

@@ -16,7 +16,7 @@ from ssmax_eval.model import Model
 from ssmax_eval.run.evaluate import prepare
 from ssmax_eval.run.stored import find
 from ssmax_eval.tasks import load
-from ssmax_eval.tasks.own_prompts import Prompts
+from ssmax_eval.tasks.own_prompts import POWERS, Prompts
 from tests.conftest import make_tokenizer
 
 RULER: dict[str, Any] = {
@@ -90,6 +90,7 @@ def test_a_prompt_stands_at_the_power_of_two_above_its_length(
     def places(task: Prompts) -> dict[Any, int]:
         return {dict(cell.extra)["line"]: cell.context_length for cell in task.cells()}
 
+    assert own(data).lengths == load("prompts", {"data": data}).lengths == POWERS
     assert places(own(data)) == places(own(data).on(checkpoint)) == {1: 128, 2: 128, 3: 256, 4: 256}
     counted = own(written(tmp_path, without("length"), "other.jsonl")).on(checkpoint)
     for line, length in places(counted).items():
