@@ -59,19 +59,22 @@ def _fields(module: str, cls: str) -> dict[str, TaskField]:
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and not _class_variable(line):
             about = after.value.value if _is_text(after) else ""  # type: ignore[union-attr]
             name = line.target.id
-            found[name] = _field(name, line, " ".join(about.split()))
+            found[name] = _field(module, name, line, " ".join(about.split()))
     return found
 
 
-def _field(name: str, line: ast.AnnAssign, about: str) -> TaskField:
+def _field(module: str, name: str, line: ast.AnnAssign, about: str) -> TaskField:
     value, grid = line.value, False
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == GRID:
         value, grid = (value.args[0] if value.args else None), True
-    return TaskField(name, _in_words(line.annotation), _literal(value), value is None, grid, about)
+    return TaskField(name, _in_words(line.annotation), _literal(value, module), value is None, grid, about)
 
 
-def _literal(value: ast.expr | None) -> Any:
-    """A default as a value, or as its source where it is not written out."""
+def _literal(value: ast.expr | None, module: str) -> Any:
+    """A default as a value, also that of a constant of this package; else its source."""
+    if isinstance(value, ast.Name) and (place := _home(module, value.id)):
+        assigned = (n for n in _tree(place[0]).body if isinstance(n, ast.Assign))
+        value = next((n.value for n in assigned if ast.unparse(n.targets[0]) == place[1]), value)
     try:
         return None if value is None else ast.literal_eval(value)
     except ValueError:
@@ -101,14 +104,16 @@ def _class(module: str, cls: str) -> ast.ClassDef:
     return node
 
 
-def _home(module: str, cls: str) -> tuple[str, str] | None:
-    """The module of this package that defines a class which a module names; None for a class from elsewhere."""
+def _home(module: str, name: str) -> tuple[str, str] | None:
+    """The module of this package that defines a class or constant which a module names; None for one from elsewhere."""
     for node in _tree(module).body:
-        if isinstance(node, ast.ClassDef) and node.name == cls:
-            return module, cls
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return module, name
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return module, name
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ssmax_eval."):
             for alias in node.names:
-                if cls == (alias.asname or alias.name):
+                if name == (alias.asname or alias.name):
                     return node.module, alias.name
     return None
 
