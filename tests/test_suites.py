@@ -26,7 +26,6 @@ def test_a_shipped_suite_is_called_as_its_file(name: str) -> None:
     assert all(member.name == member.given for member in suite.members), "results are called as the task is"
 
 
-@pytest.mark.xfail(strict=True, reason="the presets of ruler and context_gain are not there yet")
 @pytest.mark.parametrize("name", suites.files())
 def test_the_tasks_of_a_shipped_suite_are_shipped(name: str) -> None:
     assert {member.given for member in suites.load(name).members} <= set(tasks.settings())

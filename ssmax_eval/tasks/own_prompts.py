@@ -60,7 +60,7 @@ class Prompts(AnswerTask):
     """Context lengths to measure, powers of two: 1024 stands for prompts of 513 to 1024 tokens, the answer included."""
     trials: int = grid(50_000)
     """Prompts of each length and group at most: the first ones of the file."""
-    data: str
+    data: str = ""
     """A *.jsonl or *.parquet, or a data set of the hub as hub:org/name, hub:org/name:split or hub:org/name:config:split
     (with the `datasets` package)."""
     input: str = "input"
@@ -91,9 +91,15 @@ class Prompts(AnswerTask):
                 f"results have a column {taken[0]!r} already; give the group another name: 'COLUMN as NAME'"
             )
 
+    def needs(self) -> str:
+        """Return how to give the data, where none was given."""
+        return "" if self.data else "--set data=FILE, a JSONL or Parquet file of prompts"
+
     @cached_property
     def lines(self) -> dict[int, Line]:
         """The prompts by their line. UserError for a line that lacks something."""
+        if need := self.needs():
+            raise UserError(f"task {self.name!r} needs {need}")
         found = {number: self._line(number, record) for number, record in records(self.data)}
         if not found:
             raise UserError(f"data {self.data!r} holds no prompt")

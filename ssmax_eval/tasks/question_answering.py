@@ -41,7 +41,7 @@ class QA(AnswerTask):
         *(replace(quantity, units=UNITS) for quantity in AnswerTask.quantities[1:]),
     )  # fmt: skip
 
-    data: str
+    data: str = ""
     """SQuAD's JSON (1.1 or 2.0) or HotpotQA's (distractor setting); the format is seen from the file."""
     depths: tuple[float, ...] = grid((0.0, 0.25, 0.5, 0.75, 1.0))
     """Wanted depths of the paragraphs with the answer: 0 is before all others, 1 behind."""
@@ -71,9 +71,15 @@ class QA(AnswerTask):
         if "{text}" not in self.document or "{question}" not in self.question:
             raise UserError("document must hold {text}, and question {question}")
 
+    def needs(self) -> str:
+        """Return how to give the data, where none was given."""
+        return "" if self.data else "--set data=FILE, of SQuAD or HotpotQA"
+
     @cached_property
     def questions(self) -> Questions:
         """What the file holds."""
+        if need := self.needs():
+            raise UserError(f"task {self.name!r} needs {need}")
         return read_questions(self.data)
 
     def settings(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.model import Model
+from ssmax_eval.run.choosing import choose
 from ssmax_eval.run.evaluate import prepare
 from ssmax_eval.run.stored import find
 from ssmax_eval.tasks import load
@@ -236,8 +237,10 @@ def test_wrong_settings_are_one_line(data: str, changes: dict[str, Any], says: s
 
 
 def test_without_data_it_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="lacks 'data'"):
-        load("prompts")
+    with pytest.raises(UserError, match="task 'prompts' needs --set data=FILE"):
+        choose(["prompts"], {})
+    with pytest.raises(UserError, match="task 'prompts' needs --set data=FILE"):
+        load("prompts").cells()
     for content, says in (("[1]\n", "must be a JSON object"), ("{\n", "is not JSON"), ("\n", "holds no prompt")):
         (tmp_path / "x.jsonl").write_text(content)
         with pytest.raises(UserError, match=says):

@@ -10,6 +10,7 @@ import pytest
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
 from ssmax_eval.model import Completion
+from ssmax_eval.run.choosing import choose
 from ssmax_eval.tasks import load
 from ssmax_eval.tasks.answering import Prompt
 from ssmax_eval.tasks.documents import read_questions
@@ -161,8 +162,10 @@ def test_too_little_text_is_said() -> None:
 
 
 def test_a_preset_without_data_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="lacks 'data'"):
-        load("ruler_qa_1")
+    with pytest.raises(UserError, match="task 'ruler_qa_1' needs --set data=FILE"):
+        choose(["ruler_qa_1"], {})
+    with pytest.raises(UserError, match="task 'ruler_qa_1' needs --set data=FILE"):
+        load("ruler_qa_1").settings()
     task = load("ruler_qa_2", {"data": str(HOTPOT)})
     assert (task.name, task.settings()["data"]) == ("ruler_qa_2", read_questions(str(HOTPOT)).digest)
     assert load("qa", {"data": str(SQUAD)}).settings()["data"] != task.settings()["data"]

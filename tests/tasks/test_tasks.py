@@ -230,4 +230,6 @@ def test_the_catalogue_says_what_the_classes_say() -> None:
 
 @pytest.mark.parametrize("name", tasks.settings())
 def test_every_shipped_task_loads(name: str) -> None:
-    assert tasks.load(name).cells()
+    task = tasks.load(name)
+    assert task.needs() or task.cells()
+    assert bool(task.needs()) == (task.kind in ("qa", "prompts")), "these two need a file of the user's"
