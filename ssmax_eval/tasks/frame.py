@@ -9,7 +9,7 @@ from ssmax_eval.tasks.chat import render
 
 BODY = "\u241fBODY\u241f"
 """Stands for the text while a chat template is applied."""
-BETWEEN_WORDS = re.compile(r"(?<=\S)(?= [A-Za-z0-9])")
+BETWEEN_WORDS = re.compile(r'(?<=\S)(?= [A-Za-z0-9"])')
 """Where a text may be cut for its parts to be encoded apart: before a single space that begins a word."""
 ANCHOR = "x"
 """Stands before a part while it is encoded, since some tokenizers put a space at the start of every text."""
@@ -57,7 +57,7 @@ class Frame:
         if len(joined) > CHECKED and self._long_checked:
             return joined
         whole = self._whole(text)
-        self._long_checked = len(joined) > CHECKED
+        self._long_checked |= len(joined) > CHECKED
         self._whole_only = whole != joined
         return whole
 
