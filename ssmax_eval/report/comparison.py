@@ -91,14 +91,15 @@ def sentence(row: pd.Series, found: TaskQuantity) -> str:
     if row["floor"] and row["context_length"] == ALL:
         return f"{what}: inconclusive between {name} and {base}, since no length tells the two apart."
     if not row["n"]:
-        why = "; nats per token of two tokenizers are not compared" if "per token" in found.quantity.unit else ""
+        why = "; nats per token are compared under one tokenizer only" if "per token" in found.quantity.unit else ""
         return f"{what}: {name} and {base} share no {words.unit(found)}, so they cannot be compared{why}.{rest}"
-    says = (
-        f"{what}: {_amount(row['mean'], found)} with {name} than with {base}, on {_count(row['n'], found, 'identical')}"
-    )
+    on = _count(row["n"], found, "identical")
     units = f"{row['units']:.0f} {row['unit'] if row['units'] == 1 else words.plural(str(row['unit']))}"
-    if row["units"] != row["n"] or row["unit"] != words.unit(found):
-        says += f" ({units})"
+    if row["unit"] != words.unit(found):
+        on += f" ({units})"
+    elif row["units"] != row["n"]:
+        on = f"{row['n']:,.0f} identical cells of {units}"
+    says = f"{what}: {_amount(row['mean'], found)} with {name} than with {base}, on {on}"
     if pd.isna(row["low"]):
         return (
             f"{says}: inconclusive, since fewer than {FEWEST} {words.plural(str(row['unit']))} give no interval.{rest}"
