@@ -5,7 +5,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +15,7 @@ from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model import Request
 from ssmax_eval.tasks.base import Measure, Task, grid
 from ssmax_eval.tasks.chat import chats, dated
+from ssmax_eval.tasks.fitting import TooShortError
 from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.scoring import identified, is_own, refused, scorer
 
@@ -26,6 +27,8 @@ PROMPT = ("expected", "actual_length", "prompt_digest")
 """Columns that agree where two series saw the same prompt."""
 TOGETHER = 16
 """Prompts that are decoded together for each that would be measured together."""
+TIGHT = 512
+"""Length up to which all prompts are made before anything is measured: there, some cells may fit and some not."""
 ASKED = 600
 """Characters of the end of a prompt that `show` prints."""
 
@@ -111,6 +114,27 @@ class AnswerTask(Task):
         It depends on the seed and the cell alone. UserError for a length that cannot be, with the smallest that can.
         """
 
+    def asks(self, frame: Frame) -> Ask:
+        """Return the maker of prompts; of a length that is too short it names the smallest at which every cell fits."""
+        ask = self.asking(frame)
+
+        def asked(cell: Cell) -> Prompt:
+            try:
+                return ask(cell)
+            except TooShortError as error:
+                raise TooShortError(cell.context_length, error.what, self._smallest(ask, error.needs)) from None
+
+        return asked
+
+    def _smallest(self, ask: Ask, length: int) -> int:
+        """Return the smallest length, from this one up, at which the prompts of all cells fit: each draws its own."""
+        others = dict.fromkeys(replace(cell, context_length=0) for cell in self.cells())
+        while True:
+            needed = max(_needs(ask, replace(cell, context_length=length)) for cell in others)
+            if needed <= length:
+                return length
+            length = needed
+
     def scorer(self) -> Callable[[str, Sequence[str]], float]:
         """Return what scores an answer."""
         return scorer(self.scoring)
@@ -136,10 +160,13 @@ class AnswerTask(Task):
 
     def bind(self, model: "Model") -> Measure:
         frame = self.frame(model.tokenizer)
-        ask = self.asking(frame)
+        ask = self.asks(frame)
         first = {cell.context_length: cell for cell in reversed(self.cells())}
         for cell in first.values():  # raises for a length that cannot be, before anything is measured
             self._checked(ask(cell), cell)
+        for cell in self.cells():
+            if cell.context_length <= TIGHT:
+                ask(cell)
         ahead = _Ahead(lambda cell: self._checked(ask(cell), cell), self.cells())
         common = {"prompt": "chat" if frame.chat else "plain", **dated(model.tokenizer, frame.chat)}
 
@@ -190,7 +217,7 @@ class AnswerTask(Task):
 
     def prompt(self, cell: Cell, tokenizer: Any) -> str:
         """Return the text before the answer."""
-        return self.asking(self.frame(tokenizer))(cell).text
+        return self.asks(self.frame(tokenizer))(cell).text
 
     def prompt_digest(self, cell: Cell, tokenizer: Any) -> str:
         return self.asking(self.frame(tokenizer))(cell).digest
@@ -217,6 +244,15 @@ class AnswerTask(Task):
         if len(prompt.ids) + self.budget != cell.context_length:
             raise AssertionError(f"{self.name}: {len(prompt.ids)} + {self.budget} tokens for {cell}")
         return prompt
+
+
+def _needs(ask: Ask, cell: Cell) -> int:
+    """The length that the prompt of a cell needs, where its own is too short; else 0."""
+    try:
+        ask(cell)
+    except TooShortError as error:
+        return error.needs
+    return 0
 
 
 class _Ahead:

@@ -27,6 +27,14 @@ LONGEST = 200
 """Tokens of the longest padding."""
 
 
+class TooShortError(UserError):
+    """A length that a prompt does not fit into, and the length that it needs."""
+
+    def __init__(self, length: int, what: str, needs: int) -> None:
+        super().__init__(f"context length {length} is too short: {what} and the answer need {needs} tokens")
+        self.what, self.needs = what, needs
+
+
 class Fitted(NamedTuple):
     """A text of the wanted length."""
 
@@ -59,9 +67,7 @@ class Fitter:
 
         base = count(least)
         if base > target:
-            raise UserError(
-                f"context length {target + budget} is too short: {self.what} and the answer need {base + budget} tokens"
-            )
+            raise TooShortError(target + budget, self.what, base + budget)
         units = self._largest(count, target, least, most, rate)
         if units == most and target - count(units) > LONGEST:
             raise UserError(f"there is too little text for {target + budget} tokens; give more of it")
@@ -72,6 +78,8 @@ class Fitter:
             text = build(units, _padding(words, ending))
             if len(ids := self.frame.ids(text)) == target:
                 return Fitted(text, ids, units)
+        if units <= least + FEWER:  # a token or two more than the least, which no padding has
+            raise TooShortError(target + budget, self.what, target + budget + 1)
         raise UserError(f"no padding gives exactly {target} tokens with this tokenizer")
 
     def _largest(self, count: Callable[[int], int], target: int, least: int, most: int | None, rate: float) -> int:

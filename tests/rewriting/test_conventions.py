@@ -100,7 +100,7 @@ def test_full_attention_layers_alone_may_bring_s(with_weights: Copy) -> None:
 
 def test_an_unknown_attention_parameter_is_named(with_weights: Copy) -> None:
     folder = with_weights(per_layer("attn_temperature", [torch.ones(4)] * 2))
-    with pytest.raises(UserError, match=r"no place for: 'model.layers.0.self_attn.attn_temperature'"):
+    with pytest.raises(UserError, match=r"does not use: 'model.layers.0.self_attn.attn_temperature'"):
         ssmax_eval.load(str(folder))
 
 

@@ -33,11 +33,9 @@ SECONDS = 10.0
 
 def loaded(name: str, length: int) -> AnswerTask:
     """The task with two trials at a length. Skips one that needs a file of the user's."""
-    try:
-        task = tasks.load(name, {"trials": 2, "lengths": [length]})
-        task.read()
-    except UserError as error:
-        pytest.skip(f"needs a file: {error}")
+    if need := tasks.load(name).needs():
+        pytest.skip(f"needs {need}")
+    task = tasks.load(name, {"trials": 2, "lengths": [length]})
     assert isinstance(task, AnswerTask)
     return task
 
@@ -55,7 +53,7 @@ def exact_or_refused(name: str, tokenizer: Any, length: int) -> int:
     """Check the cells of a length, or where they are refused those of the length that is named; return which it was."""
     task = loaded(name, length)
     try:
-        ask = task.asking(task.frame(tokenizer))
+        ask = task.asks(task.frame(tokenizer))
         cells = task.cells()
         for cell in cells if length <= FULLY else {cells[0], cells[-1]}:
             checked(task, tokenizer, ask, cell)
@@ -108,7 +106,7 @@ def test_lengths_of_four_tokenizers(kind: str, name: str) -> None:
         exact_or_refused(name, tokenizer, length)
         length *= 2
     task = loaded(name, LONGEST)
-    ask = task.asking(task.frame(tokenizer))
+    ask = task.asks(task.frame(tokenizer))
     first, second = task.cells()[0], task.cells()[-1]
     ask(first)
     started, processor = time.perf_counter(), time.process_time()

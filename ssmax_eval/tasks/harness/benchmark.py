@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.harness import quiet
+from ssmax_eval.tasks.harness import seam
 from ssmax_eval.tasks.harness.names import Asked, begin_drawing, loaded, said
 
 PLACES = {
@@ -56,7 +57,7 @@ class Benchmark:
         if getattr(task, "MULTIMODAL", False):
             raise UserError(f"task {name!r} asks about images or sound; only text is read here")
         self.task = copy.copy(task)  # its number of examples is set
-        self.task._config = copy.copy(task.config)
+        seam.own_config(self.task)
         own = task.get_config("num_fewshot")
         self.shots: int = (own or 0) if own == 0 or wording.shots is None else wording.shots
         self.task.set_config(key="num_fewshot", value=self.shots)
@@ -122,7 +123,7 @@ class Benchmark:
                 answers = getattr(lm, kind)(mine, disable_tqdm=True)
             for one, answer in zip(mine, answers, strict=True):
                 one.resps.append(answer)
-        self.task._instances = flat
+        seam.keep_requests(self.task, flat)
         with quiet():
             self.task.apply_filters()
         for some in asked:

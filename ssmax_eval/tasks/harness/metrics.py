@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ssmax_eval.measurement import Quantity
 from ssmax_eval.model.harness import quiet
+from ssmax_eval.tasks.harness import seam
 
 SHARES = {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"}
 """Metrics that the harness itself gives as 0 or 1 for a document."""
@@ -63,7 +64,7 @@ def metrics_of(task: Any) -> tuple[list[Metric], list[str]]:
     """Return the metrics of a task of the harness that a document has for itself, and the names of those it has not."""
     found: list[Metric] = []
     others: list[str] = []
-    better, filters = task.higher_is_better(), [one.name for one in task._filters]
+    better, filters = task.higher_is_better(), seam.filter_names(task)
     for metric, aggregation in task.aggregation().items():
         if metric == "byte_perplexity" and "bits_per_byte" in better:
             continue  # the same loss in another unit
