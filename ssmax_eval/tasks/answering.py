@@ -155,9 +155,9 @@ class AnswerTask(Task):
                 started = time.perf_counter()
                 try:
                     for answer in model.complete(asked):
-                        (cell, prompt), seconds = left.pop(0), time.perf_counter() - started
+                        seconds = time.perf_counter() - started
+                        yield self._measured(*left.pop(0), answer, common, seconds)
                         started = time.perf_counter()
-                        yield Measurement(cell, {**common, **self.scored(prompt, answer)}, seconds=seconds)
                 except UserError as error:  # of one prompt; the others do not fail with it
                     yield Measurement(left.pop(0)[0], error=str(error))
 
@@ -169,6 +169,15 @@ class AnswerTask(Task):
         if self.thinking <= tokens:
             raise UserError(f"thinking must be more than the {tokens} tokens that end it; given {self.thinking}")
         return tokens
+
+    def _measured(
+        self, cell: Cell, prompt: Prompt, answer: "Completion", common: Mapping[str, Any], seconds: float
+    ) -> Measurement:
+        """The measurement of an answer; a failed one where it cannot be scored."""
+        try:
+            return Measurement(cell, {**common, **self.scored(prompt, answer)}, seconds=seconds)
+        except UserError as error:
+            return Measurement(cell, error=str(error), seconds=seconds)
 
     def scored(self, prompt: Prompt, answer: "Completion") -> dict[str, Any]:
         """Return the values of a cell."""
