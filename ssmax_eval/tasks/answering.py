@@ -26,6 +26,8 @@ PROMPT = ("expected", "actual_length", "prompt_digest")
 """Columns that agree where two series saw the same prompt."""
 TOGETHER = 16
 """Prompts that are decoded together for each that would be measured together."""
+LONGEST = 2**24
+"""Tokens of the longest context whose prompts are made."""
 ASKED = 600
 """Characters of the end of a prompt that `show` prints."""
 
@@ -90,6 +92,8 @@ class AnswerTask(Task):
                 "trials and max_new_tokens must be 1 or more, and thinking 0 or more; "
                 f"given {self.trials}, {self.max_new_tokens} and {self.thinking}"
             )
+        if max(self.lengths) > LONGEST:
+            raise UserError(f"lengths must be at most {LONGEST:,} tokens; given {max(self.lengths)}")
         if "" in self.stop or (self.thinking and not self.thinking_end):
             raise UserError("stop and thinking_end must not be empty texts")
         self.scorer()  # refuses an unknown name

@@ -126,7 +126,9 @@ def test_f1_and_exact_look_at_the_first_line_of_the_answer() -> None:
     ("changes", "says"),
     [
         ({"depths": (1.5,)}, "depths lie between 0"),
-        ({"question": "What?"}, "must hold {text}, and question {question}"),
+        ({"question": "What?"}, "question must contain {question}"),
+        ({"document": "{{text}}"}, "document must contain {text}"),
+        ({"document": "{text:.5}"}, "document takes {text} without a format"),
         ({"document": "{nummer} {text}"}, "unknown field {nummer} in document"),
         ({"scoring": "best"}, "unknown scoring 'best'"),
     ],
