@@ -173,3 +173,10 @@ def test_a_preset_without_data_says_what_it_lacks(tmp_path: Path) -> None:
         wrong.write_text(content)
         with pytest.raises(UserError, match=r"must be SQuAD's JSON, or HotpotQA's|holds no question"):
             qa(wrong).settings()
+
+
+def test_half_a_character_in_the_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "squad.json"
+    file.write_text(SQUAD.read_text().replace("the ", "the \\ud800 ", 1))
+    with pytest.raises(UserError, match="holds half of a character"):
+        qa(file).settings()
