@@ -51,11 +51,17 @@ def settings(frame: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     for _, group in runs.groupby("task", sort=False):
         asked = {run: identity_of(frame, run, "task") for run in group.index}
         tasks.update(pd.Series(_differences(asked, sources)))
+    together = tasks.copy()
     for _, alike in tasks.groupby([runs[name] for name in about] + [said], sort=False):
         # A series whose runs agree keeps its tasks together.
         told = set(alike) - {""}
         if len(told) == 1:
-            tasks.update(pd.Series(told.pop(), index=alike.index))
+            together.update(pd.Series(told.pop(), index=alike.index))
+    of_checkpoint = [runs[name] for name in about if name != "attention"]
+    for _, alike in together.groupby([runs["task"], tasks, *of_checkpoint], sort=False):
+        # But attentions that were asked the same in a task can still be compared there.
+        if alike.nunique() == 1:
+            tasks.update(alike)
     return [" · ".join(filter(None, both)) for both in zip(said, tasks, strict=True)]
 
 

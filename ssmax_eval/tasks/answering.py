@@ -29,6 +29,8 @@ TOGETHER = 16
 """Prompts that are decoded together for each that would be measured together."""
 TIGHT = 512
 """Length up to which all prompts are made before anything is measured: there, some cells may fit and some not."""
+LONGEST = 2**24
+"""Tokens of the longest context whose prompts are made."""
 ASKED = 600
 """Characters of the end of a prompt that `show` prints."""
 
@@ -93,6 +95,8 @@ class AnswerTask(Task):
                 "trials and max_new_tokens must be 1 or more, and thinking 0 or more; "
                 f"given {self.trials}, {self.max_new_tokens} and {self.thinking}"
             )
+        if max(self.lengths) > LONGEST:
+            raise UserError(f"lengths must be at most {LONGEST:,} tokens; given {max(self.lengths)}")
         if "" in self.stop or (self.thinking and not self.thinking_end):
             raise UserError("stop and thinking_end must not be empty texts")
         self.scorer()  # refuses an unknown name
@@ -182,9 +186,9 @@ class AnswerTask(Task):
                 started = time.perf_counter()
                 try:
                     for answer in model.complete(asked):
-                        (cell, prompt), seconds = left.pop(0), time.perf_counter() - started
+                        seconds = time.perf_counter() - started
+                        yield self._measured(*left.pop(0), answer, common, seconds)
                         started = time.perf_counter()
-                        yield Measurement(cell, {**common, **self.scored(prompt, answer)}, seconds=seconds)
                 except UserError as error:  # of one prompt; the others do not fail with it
                     yield Measurement(left.pop(0)[0], error=str(error))
 
@@ -196,6 +200,15 @@ class AnswerTask(Task):
         if self.thinking <= tokens:
             raise UserError(f"thinking must be more than the {tokens} tokens that end it; given {self.thinking}")
         return tokens
+
+    def _measured(
+        self, cell: Cell, prompt: Prompt, answer: "Completion", common: Mapping[str, Any], seconds: float
+    ) -> Measurement:
+        """The measurement of an answer; a failed one where it cannot be scored."""
+        try:
+            return Measurement(cell, {**common, **self.scored(prompt, answer)}, seconds=seconds)
+        except UserError as error:
+            return Measurement(cell, error=str(error), seconds=seconds)
 
     def scored(self, prompt: Prompt, answer: "Completion") -> dict[str, Any]:
         """Return the values of a cell."""

@@ -18,6 +18,8 @@ from ssmax_eval.tasks.prompts import random_of
 TIMES = ("times", "short_times", "example_times", "short_example_times")
 PLAIN = re.compile("[a-z]+")
 """Words that have one part."""
+MOST_TIMES = 1000
+"""How often a word may stand in a list at most."""
 SIZES = ("example_words", "short_example_words")
 
 
@@ -77,10 +79,10 @@ class CommonWords(FillingTask):
         super().__post_init__()
         for name in TIMES:
             times = getattr(self, name)
-            if len(times) != 2 or not 0 < times[1] < times[0]:
+            if len(times) != 2 or not 0 < times[1] < times[0] <= MOST_TIMES:
                 raise UserError(
                     f"{name} must be two whole numbers, for the common words and for the others, the first larger and "
-                    f"both 1 or more; given {list(times)}"
+                    f"both 1 to {MOST_TIMES}; given {list(times)[:3]}"
                 )
         if not 1 <= self.common <= 100:
             raise UserError(f"common must be 1 to 100 words; given {self.common}")

@@ -52,6 +52,8 @@ def read_questions(data: str) -> Questions:
             f"data {data!r} must be SQuAD's JSON, or HotpotQA's of the distractor setting ({HOME}): "
             f"{type(error).__name__}: {error}"
         ) from None
+    if not _encodable((*numbers, *(text for item in items for text in (item.question, *item.answers)))):
+        raise UserError(f"data {data!r} holds half of a character, which is not valid text")
     if not items:
         raise UserError(f"data {data!r} holds no question with an answer")
     return Questions(tuple(items), tuple(numbers), hashlib.sha256(content).hexdigest()[:16])
@@ -76,6 +78,13 @@ def _hotpot(entries: Sequence[Any], numbers: dict[str, int]) -> Iterator[Item]:
         if gold and _sayable((entry["answer"],)):
             near = tuple(place for place in places.values() if place not in gold)
             yield Item(entry["question"].strip(), (entry["answer"],), gold, near, chosen=True)
+
+
+def _encodable(texts: Sequence[str]) -> bool:
+    try:
+        return all(text.encode() is not None for text in texts)
+    except UnicodeEncodeError:
+        return False
 
 
 def _number(paragraph: str, numbers: dict[str, int]) -> int:

@@ -22,6 +22,8 @@ from ssmax_eval.tasks.prompts import random_of
 
 TOKENS_OF_A_WORD = 50
 """Tokens of a prompt for each word of its vocabulary, where no vocabulary is given; so it is in RULER."""
+LONGEST_NOISE = 100
+"""Characters of the longest noise, which stands in a text thousands of times."""
 MOST_WORDS = 100_000
 """Words of the largest vocabulary."""
 
@@ -77,8 +79,11 @@ class FrequentWords(FillingTask):
         most = min(MOST_WORDS, 26**self.letters // 4)
         if self.vocabulary and not self.answers < self.vocabulary <= most:
             raise UserError(f"vocabulary must be 0, or {self.answers + 1} to {most} words; given {self.vocabulary}")
-        if len(self.noise.split()) != 1:
-            raise UserError(f"noise must be one word without spaces; given {shown(self.noise)}")
+        if len(self.noise.split()) != 1 or len(self.noise) > LONGEST_NOISE:
+            raise UserError(
+                f"noise must be one word without spaces, of {LONGEST_NOISE} characters at most; given "
+                f"{shown(self.noise)}"
+            )
 
     def words(self, length: int) -> int:
         """Return the size of the vocabulary at a length, the noise included."""

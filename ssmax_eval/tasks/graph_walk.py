@@ -134,7 +134,8 @@ class GraphWalk(FillingTask):
             edges = [*core.edges, *others.edges(units)]
             random_of(self.seed, self.kind, "order", cell.coordinates()).shuffle(edges)
             lines = "\n".join(f"- {start} -> {end}" for start, end in edges)
-            return paragraphs(self.intro, self.example, f"{lines} {padding}".strip(), question, self.ending)
+            intro, example, ending = (s.format() for s in (self.intro, self.example, self.ending))
+            return paragraphs(intro, example, f"{lines} {padding}".strip(), question, ending)
 
         def about(units: int) -> Mapping[str, Any]:
             edges = [*core.edges, *others.edges(units)]
@@ -142,7 +143,7 @@ class GraphWalk(FillingTask):
 
         more = max(1, self.out_degree + 2 - len(core.nodes))  # nodes, so that every edge has somewhere to lead
         least = len(core.open) + self.out_degree * more
-        return Filling(body, self.answer_prefix, least, tuple(sorted(core.answer)), about)
+        return Filling(body, self.answer_prefix.format(), least, tuple(sorted(core.answer)), about)
 
 
 class Agreement(NamedTuple):

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssmax_eval.errors import UserError, shown
-from ssmax_eval.measurement import Cell, Scalar
+from ssmax_eval.measurement import LARGEST, Cell, Scalar
 from ssmax_eval.tasks.answering import AnswerTask, Ask, Prompt
 from ssmax_eval.tasks.base import Measure, grid
 from ssmax_eval.tasks.chat import chats
@@ -29,6 +29,8 @@ TAKEN = {
     *("thought_tokens", "thought_cut"),
 }
 """Columns of results that a group must not be named after."""
+LONGEST_GROUP = 200
+"""Characters of the longest value of a group."""
 SHOWN = 8
 """Lengths that a message repeats."""
 
@@ -186,13 +188,14 @@ class Prompts(AnswerTask):
 
     def _line(self, number: int, record: Mapping[str, Any]) -> Line:
         where = f"line {number} of {self.data!r}"
-        for name in (self.input, self.outputs, *(entry.partition(" as ")[0] for entry in self.group)):
+        grouped = [entry.partition(" as ")[0] for entry in self.group]
+        for name in (self.input, self.outputs, *grouped):
             if name not in record:
                 raise UserError(f"{where} has no {name!r}; it has {', '.join(map(str, record))}")
         text, prefix, length = record[self.input], record.get(self.answer_prefix), record.get(self.length)
         if not isinstance(text, str) or not text:
             raise UserError(f"{self.input!r} in {where} must be a text; got {shown(text)}")
-        _refuse_halves(record, (self.input, self.outputs, self.answer_prefix), where)
+        _refuse_halves(record, (self.input, self.outputs, self.answer_prefix, *grouped), where)
         expected = record[self.outputs] if isinstance(record[self.outputs], list) else [record[self.outputs]]
         if not expected or not all(isinstance(one, str | int | float) for one in expected):
             raise UserError(f"{self.outputs!r} in {where} must be a text or a list of texts; got {shown(expected)}")
@@ -203,6 +206,11 @@ class Prompts(AnswerTask):
         groups = {entry.partition(" as ")[2] or entry: record[entry.partition(" as ")[0]] for entry in self.group}
         if wrong := [name for name, value in groups.items() if not isinstance(value, str | int | float | None)]:
             raise UserError(f"{wrong[0]!r} in {where} must be a text or a number; got {shown(groups[wrong[0]])}")
+        if wrong := [name for name, value in groups.items() if not _keepable(value)]:
+            raise UserError(
+                f"{wrong[0]!r} in {where} must be a finite number below 2^63, or at most {LONGEST_GROUP} characters; "
+                f"got {shown(groups[wrong[0]])}"
+            )
         return Line(number, text, tuple(map(str, expected)), prefix or "", length, tuple(groups.items()))
 
 
@@ -213,6 +221,11 @@ def _refuse_halves(record: Mapping[str, Any], names: Iterable[str], where: str) 
             json.dumps(record.get(name), ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise UserError(f"{name!r} in {where} holds half of a character, which is not valid text") from None
+
+
+def _keepable(value: Scalar) -> bool:
+    """Whether a group may be called so: it stands in every row of its results."""
+    return len(value) <= LONGEST_GROUP if isinstance(value, str) else value is None or abs(value) < LARGEST
 
 
 def _power(size: int) -> int:

@@ -58,9 +58,12 @@ class Wording:
 def check_sentence(name: str, sentence: str, known: tuple[str, ...]) -> None:
     """UserError where a sentence of the task holds an unknown field, or is no valid text."""
     try:
-        found = [field for _, field, _, _ in Formatter().parse(sentence) if field is not None]
+        parts = [part for part in Formatter().parse(sentence) if part[1] is not None]
+        found = [str(field) for _, field, _, _ in parts]
         if strange := [field for field in found if field not in known]:
             raise KeyError(strange[0])
+        if formatted := [field for _, field, how, conversion in parts if how or conversion]:
+            raise UserError(f"{name} takes {{{formatted[0]}}} without a format; given {sentence!r}")
         sentence.format(**dict.fromkeys(known, "7")).encode()
     except KeyError as error:
         choice = " or ".join(f"{{{field}}}" for field in known)

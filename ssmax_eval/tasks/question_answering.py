@@ -68,8 +68,9 @@ class QA(AnswerTask):
         known = {"document": ("number", "text"), "question": ("question",), "intro": (), "answer_prefix": ()}
         for name, fields in known.items():
             check_sentence(name, getattr(self, name), fields)
-        if "{text}" not in self.document or "{question}" not in self.question:
-            raise UserError("document must hold {text}, and question {question}")
+        for name, field in (("document", "text"), ("question", "question")):
+            if "\u241f" not in getattr(self, name).format(**{"number": "", field: "\u241f"}):
+                raise UserError(f"{name} must contain {{{field}}}; given {getattr(self, name)!r}")
 
     def needs(self) -> str:
         """Return how to give the data, where none was given."""
@@ -184,8 +185,8 @@ class _Asker:
         texts = [*others[:at], *(self.paragraphs[number] for number in item.gold), *others[at:]]
         documents = [self.task.document.format(number=n, text=text) for n, text in enumerate(texts, start=1)]
         question = self.task.question.format(question=item.question)
-        body = "\n\n".join(part for part in (self.task.intro, *documents, padding, question) if part)
-        return self.frame.text(body, "" if self.task.thinking else self.task.answer_prefix)
+        body = "\n\n".join(part for part in (self.task.intro.format(), *documents, padding, question) if part)
+        return self.frame.text(body, "" if self.task.thinking else self.task.answer_prefix.format())
 
     def _size(self, number: int) -> int:
         """The shortest context length for a question: its own paragraphs, and the answer's budget."""

@@ -15,6 +15,7 @@ from ssmax_eval.tasks.answering import PROMPT, AnswerTask, Ask, Prompt
 from ssmax_eval.tasks.base import grid
 from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.haystacks import NOISE, Noise, Planted, Prose, around, fitted, reached, spread
+from ssmax_eval.tasks.needles import TRIES
 from ssmax_eval.tasks.prompts import check_sentence, random_of
 
 if TYPE_CHECKING:
@@ -172,9 +173,10 @@ def _distinct(draw: Random, make: Callable[[Random], str], inside: str) -> Calla
     taken = set[str]()
 
     def one() -> str:
-        while (drawn := make(draw)) in taken or drawn.lower() in inside:
-            pass
-        taken.add(drawn)
-        return drawn
+        for _ in range(TRIES):
+            if (drawn := make(draw)) not in taken and drawn.lower() not in inside:
+                taken.add(drawn)
+                return drawn
+        raise UserError("the text holds nearly every name or value that could be drawn; give another text")
 
     return one

@@ -40,3 +40,16 @@ def test_softmax_is_the_baseline_where_each_attention_has_its_own_checkpoint() -
     }
     frame = pd.concat([examples.niah(a, checkpoint=c, lengths=(64,)) for c, a in names.items()])
     assert {base for base, _ in pairs(frame)} == {"softmax-seed0 · softmax"}
+
+
+def test_what_differs_in_one_task_does_not_part_attentions_in_another() -> None:
+    digits = {"a": 4, "b": 7, "c": 4}
+    asked = [(examples.niah("softmax"), "a"), (examples.niah("softmax"), "b"), (examples.niah("ssmax"), "c")]
+    losses = [(examples.loss(length=64), "loss-a"), (examples.loss("ssmax", length=64), "loss-c")]
+    frame = pd.concat([part.assign(run=name) for part, name in [*asked, *losses]], ignore_index=True)
+    identities = {run: json.dumps({"task": {"digits": count}}) for run, count in digits.items()}
+    same = dict.fromkeys(("loss-a", "loss-c"), json.dumps({"task": {"seed": 0}}))
+    frame.attrs = {"quantities": examples.QUANTITIES, "identities": identities | same}
+    series = labelled(frame).drop_duplicates("run").set_index("run")["series"]
+    assert series[["loss-a", "loss-c"]].tolist() == ["softmax", "ssmax"]
+    assert series[["a", "b", "c"]].tolist() == ["softmax · digits 4", "softmax · digits 7", "ssmax · digits 4"]

@@ -104,6 +104,17 @@ def test_a_prompt_that_gives_nan_fails_alone(model: Model, monkeypatch: pytest.M
     assert errors == [None, "the model gave NaN", None]
 
 
+def test_an_answer_that_cannot_be_scored_fails_alone(model: Model, tmp_path: Path) -> None:
+    file = tmp_path / "scoring.py"
+    right = [task.prompt(cell, model.tokenizer) for task in [lines(lengths=(96,))] for cell in task.cells()]
+    numbers = [text.split("The number is ")[1][:4] for text in right]
+    file.write_text(f"def score(answer, expected):\n    return 2 if expected == [{numbers[1]!r}] else 0.5\n")
+    found = measured(lines(lengths=(96,), scoring=f"{file}:score"), model)
+    assert [one.cell.trial for one in found] == [0, 1, 2]
+    assert [one.values.get("score") for one in found] == [0.5, None, 0.5]
+    assert "must return a number from 0 to 1; got 2" in str(found[1].error)
+
+
 def test_a_thought_needs_room_for_its_end(model: Model) -> None:
     with pytest.raises(UserError, match=r"thinking must be more than the \d+ tokens that end it; given 1"):
         lines(thinking=1).bind(model)

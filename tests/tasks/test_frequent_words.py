@@ -119,7 +119,8 @@ def test_ruler_has_its_figures() -> None:
         ({"answers": 0}, "answers must be 1 to 20, and letters 3 to 20; given 0 and 6"),
         ({"vocabulary": 3}, "vocabulary must be 0, or 4 to 100000 words; given 3"),
         ({"letters": 3, "vocabulary": 9000}, "vocabulary must be 0, or 4 to 4394 words; given 9000"),
-        ({"noise": ". ."}, "noise must be one word without spaces; given '. .'"),
+        ({"noise": ". ."}, "noise must be one word without spaces, of 100 characters at most; given '. .'"),
+        ({"noise": "a" * 20_000}, "of 100 characters at most; given 'aaa"),
     ],
 )
 def test_wrong_settings_are_refused_in_a_line(changes: dict[str, Any], message: str) -> None:

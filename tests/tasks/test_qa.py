@@ -127,7 +127,9 @@ def test_f1_and_exact_look_at_the_first_line_of_the_answer() -> None:
     ("changes", "says"),
     [
         ({"depths": (1.5,)}, "depths lie between 0"),
-        ({"question": "What?"}, "must hold {text}, and question {question}"),
+        ({"question": "What?"}, "question must contain {question}"),
+        ({"document": "{{text}}"}, "document must contain {text}"),
+        ({"document": "{text:.5}"}, "document takes {text} without a format"),
         ({"document": "{nummer} {text}"}, "unknown field {nummer} in document"),
         ({"scoring": "best"}, "unknown scoring 'best'"),
     ],
@@ -174,3 +176,10 @@ def test_a_preset_without_data_says_what_it_lacks(tmp_path: Path) -> None:
         wrong.write_text(content)
         with pytest.raises(UserError, match=r"must be SQuAD's JSON, or HotpotQA's|holds no question"):
             qa(wrong).settings()
+
+
+def test_half_a_character_in_the_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "squad.json"
+    file.write_text(SQUAD.read_text().replace("the ", "the \\ud800 ", 1))
+    with pytest.raises(UserError, match="holds half of a character"):
+        qa(file).settings()

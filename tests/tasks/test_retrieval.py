@@ -204,6 +204,7 @@ def test_one_value_has_a_depth_and_several_have_none() -> None:
         ({"keys": 200_000}, "10,000 or fewer"),
         ({"depths": (1.5,)}, r"between 0 \(start\) and 1 \(end\); given \[1.5\]"),
         ({"noise": " "}, "noise must be a line"),
+        ({"lengths": (10**12,)}, "lengths must be at most 16,777,216 tokens"),
         ({"needle": "It is {value}."}, r"needle must contain \{key\}"),
         ({"needle": "A {{value}} for {key}"}, r"needle must contain \{value\}"),
         ({"question": "Which?"}, r"question must contain \{key\}"),
