@@ -8,11 +8,15 @@ from ssmax_eval.run.identity import folder_name
 from ssmax_eval.store import PACKED_FILE, RUN_FILE, SESSIONS_FILE, Store, read_runs
 
 RESULTS = Path(__file__).parents[1] / "results"
-RUNS = [(store, name) for store in ("reference", "smollm2") for name in read_runs(RESULTS / store)]
+RUNS = [
+    (store, name)
+    for store in ("reference", "ruler_reference", "smollm2", "smollm2_ruler")
+    for name in read_runs(RESULTS / store)
+]
 
 
 def test_all_runs_are_there() -> None:
-    assert len(RUNS) == 128
+    assert len(RUNS) == 128 + 12 + 22
 
 
 @pytest.mark.parametrize(("store", "name"), RUNS, ids=lambda part: str(part))
