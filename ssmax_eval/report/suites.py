@@ -66,7 +66,10 @@ def known(given: Sequence[str | Suite] = ()) -> list[Suite]:
 
 
 def scored_suites(frame: pd.DataFrame, suites: Sequence[Suite]) -> list[Scored]:
-    """Return what these results hold of each suite of which at least two tasks were measured that give a share."""
+    """Return what these results hold of each suite of which at least two tasks were measured that give a share.
+
+    A suite of which only tasks of another one were measured is left out: whoever measured that one did not mean it.
+    """
     frame = labelled(frame)
     found = []
     for suite in suites:
@@ -74,7 +77,8 @@ def scored_suites(frame: pd.DataFrame, suites: Sequence[Suite]) -> list[Scored]:
             found.append(scored(frame, suite))
         except NothingMeasured:
             continue
-    return found
+    measured = [{*one.found, *one.others} for one in found]
+    return [one for one, own in zip(found, measured, strict=True) if not any(own < other for other in measured)]
 
 
 def scored(frame: pd.DataFrame, suite: Suite) -> Scored:

@@ -201,6 +201,13 @@ def test_a_suite_of_one_task_has_no_section() -> None:
     assert scored_suites(examples.everything(), known()) == [], "niah and loss alone are no suite"
 
 
+def test_a_suite_whose_tasks_are_those_of_another_is_left_out() -> None:
+    frame = measured({"one": [1.0], "two": [0.5], "three": [0.2]})
+    part = Suite("part", "A part", {"finding": SUITE.tasks["finding"]}, threshold=0.5)
+    assert [one.suite.name for one in scored_suites(frame, [part, SUITE])] == ["mine"]
+    assert [one.suite.name for one in scored_suites(frame, [part])] == ["part"]
+
+
 def test_the_figures_show_every_task_and_the_means() -> None:
     frame = labelled(both(
         measured({"one": [1.0, 0.8], "two": [0.5, np.nan], "three": [0.2, 0.1]}),
