@@ -221,13 +221,13 @@ def test_a_wrong_line_is_named(tmp_path: Path, row: dict[str, Any], says: str) -
 @pytest.mark.parametrize("group", [float("nan"), float("inf"), 10**30, "a" * 1000])
 def test_a_group_that_no_result_can_hold_is_refused(tmp_path: Path, group: float | str) -> None:
     file = written(tmp_path, [{"input": "a", "outputs": "6", "kind": group}])
-    with pytest.raises(UserError, match="'kind' in line 1 .* must be a finite number below 2.63, or at most 200 char"):
+    with pytest.raises(UserError, match=r"'kind' in line 1 .* must be a finite number below 2.63, or at most 200 char"):
         own(file, group=("kind",)).cells()
 
 
 def test_a_group_of_half_a_character_is_refused(tmp_path: Path) -> None:
     file = written(tmp_path, [{"input": "a", "outputs": "6", "kind": "\ud800"}])
-    with pytest.raises(UserError, match="'kind' in line 1 .* holds half of a character"):
+    with pytest.raises(UserError, match=r"'kind' in line 1 .* holds half of a character"):
         own(file, group=("kind",)).cells()
 
 
