@@ -91,8 +91,8 @@ def _suite(content: Any, path: Path, *, own: bool) -> Suite:
         raise UserError(f"'suite' in {str(path)!r} must be a name of letters, digits and ._-; got {shown(name)}")
     if own and name in {**files(), **shipped("tasks", "tasks")}:
         raise UserError(f"{str(path)!r} calls its suite {name!r}, as a shipped one or a task is; give another name")
-    if not isinstance(title, str):
-        raise UserError(f"'title' in {str(path)!r} must be a text; got {shown(title)}")
+    if not isinstance(title, str) or not title.isprintable():
+        raise UserError(f"'title' in {str(path)!r} must be a text of one line; got {shown(title)}")
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise UserError(f"'threshold' in {str(path)!r} must be above 0 and at most 1; got {shown(threshold)}")
     return Suite(name, title, _tasks(content.get("tasks"), path), float(threshold))

@@ -107,6 +107,7 @@ def test_what_a_suite_cannot_measure_is_left_out_and_said(tmp_path: Path) -> Non
         ("suite: mine\nthreshold: 85\ntasks: {all: [niah]}", "'threshold' in .* above 0 and at most 1; got 85"),
         ("suite: mine\nthreshold: .nan\ntasks: {all: [niah]}", "'threshold' in .* above 0 and at most 1"),
         ("suite: mine\ntitle: 3\ntasks: {all: [niah]}", "'title' in .* must be a text"),
+        ('suite: mine\ntitle: "\\ud800"\ntasks: {all: [niah]}', "'title' in .* must be a text of one line"),
         ("suite: mine\ntrials: 3\ntasks: {all: [niah]}", "unknown key in .*'trials'"),
         ("suite: mine\ntasks: {all: [nosuch.yaml]}", "nosuch.yaml"),
         ("suite: mine\ntasks: {all: [own.yaml]}", "needs a `preset:`"),

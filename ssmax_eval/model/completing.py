@@ -63,6 +63,7 @@ class Writing:
     def __init__(self, request: Request, tokenizer: Any, ends: Collection[int]) -> None:
         self.request, self.ended = request, ""
         self._tokenizer, self._ends = tokenizer, ends
+        self._special = [mark for mark in tokenizer.all_special_tokens if mark]
         self._thinking = request.thinking > 0
         close = tokenizer(request.thinking_end, add_special_tokens=False)["input_ids"] if self._thinking else []
         self._close: list[int] = list(close)
@@ -117,9 +118,10 @@ class Writing:
         """Return what was written. UserError where the model gave NaN."""
         if self.ended == BROKEN:
             raise UserError("the model gave NaN while it wrote an answer")
-        thought, _, after = self._text(self._thought, special=True).partition(self.request.thinking_end)
+        spelled = not self._plain([self.request.thinking_end])
+        thought, _, after = self._text(self._thought, special=spelled).partition(self.request.thinking_end)
         text, ended = after + self._text(self._answer), self.ended
-        before = _before(text, self.request.stop)
+        before = _before(text, self._plain(self.request.stop))
         if before is None and ended == "stop":
             before = after + self._before_special()
         if before is not None:
@@ -128,7 +130,8 @@ class Writing:
 
     def _before_special(self) -> str:
         """Return the answer before a stop string that is, or holds, a special token."""
-        before = _before(self._text(self._answer, special=True), self.request.stop) or ""
+        spelled = set(self.request.stop) - set(self._plain(self.request.stop))
+        before = _before(self._text(self._answer, special=True), sorted(spelled)) or ""
         texts = [self._text(self._answer[:count], special=True) for count in range(len(self._answer))]
         whole = max(count for count, text in enumerate(texts) if len(text) <= len(before))
         return self._text(self._answer[:whole]) + before[len(texts[whole]) :]
@@ -138,7 +141,17 @@ class Writing:
         if not strings:
             return False
         tail = tokens[-max(len(string.encode()) for string in strings) - MARGIN :]
-        return all(_before(self._text(part, special=True), strings) is not None for part in (tail, tokens))
+        plain = self._plain(strings)
+        spelled = [string for string in strings if string not in plain]
+        kinds = [(found, special) for found, special in ((plain, False), (spelled, True)) if found]
+        return any(
+            all(_before(self._text(part, special=special), found) is not None for part in (tail, tokens))
+            for found, special in kinds
+        )
+
+    def _plain(self, strings: Sequence[str]) -> list[str]:
+        """Return the strings that hold no special token. A part of the spelling of one is not written by the model."""
+        return [string for string in strings if not any(mark in string for mark in self._special)]
 
     def _text(self, tokens: Sequence[int], *, special: bool = False) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=not special))

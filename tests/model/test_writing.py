@@ -39,6 +39,12 @@ def test_special_tokens_are_not_part_of_an_answer_and_may_stop_it() -> None:
     assert spelled("ab", Request([5], 9, ("b<|user|>",)), rest=[1]).completion() == Completion("a", 3, "stop")
 
 
+def test_a_part_of_the_spelling_of_a_special_token_stops_nothing() -> None:
+    """The s of <|user|> is not an s that the model wrote."""
+    assert spelled("ab", Request([5], 9, ("s", "]")), rest=[1, 2]).completion() == Completion("ab", 3, "end")
+    assert spelled("as", Request([5], 9, ("s",)), rest=[1, 2]).completion() == Completion("a", 2, "stop")
+
+
 def test_what_follows_the_end_of_a_thought_in_the_same_token_belongs_to_the_answer() -> None:
     asked = Request([5], 4, thinking=9, thinking_end="n")
     (token,) = (i for i in range(600) if TOKENIZER.decode([i]) == "ing")
