@@ -63,7 +63,9 @@ class Writing:
     def __init__(self, request: Request, tokenizer: Any, ends: Collection[int]) -> None:
         self.request, self.ended = request, ""
         self._tokenizer, self._ends = tokenizer, ends
-        self._special = [mark for mark in tokenizer.all_special_tokens if mark]
+        added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+        marks = {*tokenizer.all_special_tokens, *(str(one.content) for one in added if one.special)}
+        self._special = [mark for mark in marks if mark]
         self._thinking = request.thinking > 0
         close = tokenizer(request.thinking_end, add_special_tokens=False)["input_ids"] if self._thinking else []
         self._close: list[int] = list(close)
