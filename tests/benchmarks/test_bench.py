@@ -18,6 +18,7 @@ from ssmax_eval.attention import ATTENTIONS
 from ssmax_eval.errors import UserError
 
 SMALL = ("--quick", "--lengths", "200,256")
+ONE = ("--quick", "--lengths", "256")
 CPU = torch.device("cpu")
 
 
@@ -26,7 +27,7 @@ def call(*arguments: object) -> Result:
 
 
 def test_the_whole_bench_and_going_on(tiny_folder: Path, tmp_path: Path) -> None:
-    first = call(tiny_folder, *SMALL, "-o", tmp_path)
+    first = call(tiny_folder, *ONE, "-o", tmp_path)
     assert first.exit_code == 0, first.output
     assert "answers equal at 3 of 3 cells" in first.stdout
     assert first.stdout.count("answers equal at 3 of 3 prompts") == 3
@@ -47,11 +48,11 @@ def test_the_whole_bench_and_going_on(tiny_folder: Path, tmp_path: Path) -> None
     for name in ("time.png", "time.pdf", "memory.png", "memory.pdf"):
         assert (tmp_path / name).stat().st_size > 1000
 
-    del stored["comparisons"]["attention: one layer, 200 tokens"]  # as if it had been killed before that
+    del stored["comparisons"]["attention: one layer, 256 tokens"]  # as if it had been killed before that
     (tmp_path / "bench.json").write_text(json.dumps(stored))
-    again = call(tiny_folder, *SMALL, "-o", tmp_path)
+    again = call(tiny_folder, *ONE, "-o", tmp_path)
     assert [line for line in again.stderr.splitlines() if line.endswith("...")] == [
-        "attention: one layer, 200 tokens ..."
+        "attention: one layer, 256 tokens ..."
     ]
     kept = json.loads((tmp_path / "bench.json").read_text())["comparisons"]
     assert {key: kept[key] for key in stored["comparisons"]} == stored["comparisons"]
