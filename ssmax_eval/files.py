@@ -12,10 +12,10 @@ from ssmax_eval.errors import UserError
 
 
 def expanded(given: str | Path) -> Path:
-    """Return a path with `~` as the home folder; one whose home is not known stays as it is."""
+    """Return a path with `~` as the home folder; one whose home is not known, or has no valid name, stays as it is."""
     try:
         return Path(given).expanduser()
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         return Path(given)
 
 

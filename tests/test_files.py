@@ -110,4 +110,5 @@ def test_the_cache_folder_is_the_users_or_the_one_named(monkeypatch: pytest.Monk
 
 def test_a_home_that_is_not_known_stays_as_it_is() -> None:
     assert files.expanded("~no-such-user-here/x") == Path("~no-such-user-here/x")
+    assert files.expanded("~\ud800") == Path("~\ud800")
     assert files.expanded("~/x") == Path.home() / "x"

@@ -24,10 +24,17 @@ VALUED = ("--lengths", "--depths", "--trials", "--documents", "--seed", "--set",
           "--device", "--prefill-chunk")  # fmt: skip
 
 
+def _how(examples: int) -> dict[str, Any]:
+    """The few examples of every change are the same each time, so that a change is judged by what it did."""
+    alike = examples < MANY // 4
+    checks = list(HealthCheck)
+    return {"max_examples": examples, "derandomize": alike, "suppress_health_check": checks, "database": None}
+
+
 def explore(name: str, examples: int) -> None:
     parser = PARSERS[name]
 
-    @settings(max_examples=examples, deadline=LONGEST, suppress_health_check=list(HealthCheck), database=None)
+    @settings(**_how(examples), deadline=LONGEST)
     @given(parser.inputs)
     def a_value_or_one_line(value: Any) -> None:
         with suppress(*parser.errors):
@@ -41,7 +48,7 @@ def explore(name: str, examples: int) -> None:
 
 
 def explore_command(folder: Path, output: Path, examples: int) -> None:
-    @settings(max_examples=examples, deadline=2 * LONGEST, suppress_health_check=list(HealthCheck), database=None)
+    @settings(**_how(examples), deadline=2 * LONGEST)
     @given(st.lists(st.tuples(st.sampled_from(VALUED), texts.filter(lambda text: "\x00" not in text)), max_size=3))
     def exit_0_or_2(options: list[tuple[str, str]]) -> None:
         given_ = [part for option in options for part in option]
