@@ -248,9 +248,15 @@ class AnswerTask(Task):
         return "\n".join(lines + [f"{name:<16} {value}" for name, value in values.items()])
 
     def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
-        """Yield cells of a length in groups whose prompts are made and decoded together."""
+        """Yield cells of a length in groups whose prompts are made and decoded together.
+
+        Cells with a depth stand by trial and then by depth, since the depths of a trial begin with the same tokens.
+        """
         for _, alike in groupby(cells, key=lambda cell: cell.context_length):
-            yield from super().batches(list(alike), size * TOGETHER)
+            ordered = sorted(
+                alike, key=lambda cell: (cell.trial or 0, cell.depth) if cell.depth is not None else (0, 0)
+            )
+            yield from super().batches(ordered, size * TOGETHER)
 
     def _checked(self, prompt: Prompt, cell: Cell) -> Prompt:
         """The prompt, once it is sure that it has the length of its cell."""

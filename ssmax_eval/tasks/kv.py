@@ -1,15 +1,13 @@
 """A JSON object whose keys and values are UUIDs: is the value of one key found?"""
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import ClassVar
 
-from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.tasks.answering import AnswerTask, Ask, Prompt
 from ssmax_eval.tasks.base import grid
+from ssmax_eval.tasks.depths import cells_at_depths, check_depths
 from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.haystacks import around, fitted
 from ssmax_eval.tasks.needles import Fresh, at_depths, check_kept
@@ -39,22 +37,12 @@ class Kv(AnswerTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.depths or not all(0.0 <= depth <= 1.0 for depth in self.depths):
-            raise UserError(f"depths lie between 0 (first) and 1 (last); given {list(self.depths)}")
+        check_depths(self.depths, "first", "last")
         for name, known in {"intro": (), "question": ("key",), "answer_prefix": ("key",)}.items():
-            check_sentence(name, getattr(self, name), known)
-        if "\u241f" not in self.question.format(key="\u241f"):
-            raise UserError(f"question must contain {{key}}; given {self.question!r}")
+            check_sentence(name, getattr(self, name), known, known if name == "question" else ())
 
     def cells(self) -> list[Cell]:
-        trials = range(self.trials)
-        return [Cell(length, depth=d, trial=trial) for length in self.lengths for trial in trials for d in self.depths]
-
-    def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
-        """Yield groups of a length, each by trial and then by depth: neighbours begin with the same tokens."""
-        for _, alike in groupby(cells, key=lambda cell: cell.context_length):
-            ordered = sorted(alike, key=lambda cell: (cell.trial or 0, cell.depth or 0.0))
-            yield from super().batches(ordered, size)
+        return cells_at_depths(self.lengths, self.trials, self.depths)
 
     def asking(self, frame: Frame) -> Ask:
         check_kept(frame.tokenizer, ("uuids",))

@@ -15,6 +15,7 @@ from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model import Question
 from ssmax_eval.tasks.base import Measure, Task, grid
 from ssmax_eval.tasks.chat import chats, dated
+from ssmax_eval.tasks.depths import cells_at_depths, check_depths
 from ssmax_eval.tasks.prompts import Haystack, Prompt, Wording
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ class NeedleTask(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.depths or not all(0.0 <= d <= 1.0 for d in self.depths):
-            raise UserError(f"depths lie between 0 (start) and 1 (end); given {list(self.depths)}")
+        check_depths(self.depths)
         if self.trials < 1 or not 1 <= self.digits <= 15:
             raise UserError(f"trials must be 1 or more and digits 1 to 15; given {self.trials} and {self.digits}")
         _ = self.wording  # refuses sentences that cannot be filled in
@@ -80,12 +80,7 @@ class NeedleTask(Task):
         return Wording(self.intro, self.needle, self.question, self.answer_prefix)
 
     def cells(self) -> list[Cell]:
-        return [
-            Cell(length, depth=depth, trial=trial)
-            for length in self.lengths
-            for trial in range(self.trials)
-            for depth in self.depths
-        ]
+        return cells_at_depths(self.lengths, self.trials, self.depths)
 
     def numbers(self) -> list[Quantity]:
         """Return the quantities. With fillers of their own, cells are what is repeated independently."""

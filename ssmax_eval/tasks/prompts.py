@@ -55,8 +55,8 @@ class Wording:
             raise UserError(f"the needle must contain {{number}}, with no digit beside it; given {self.needle!r}")
 
 
-def check_sentence(name: str, sentence: str, known: tuple[str, ...]) -> None:
-    """UserError where a sentence of the task holds an unknown field, or is no valid text."""
+def check_sentence(name: str, sentence: str, known: tuple[str, ...], needed: tuple[str, ...] = ()) -> None:
+    """UserError where a sentence of the task holds an unknown field, lacks a needed one, or is no valid text."""
     try:
         parts = [part for part in Formatter().parse(sentence) if part[1] is not None]
         found = [str(field) for _, field, _, _ in parts]
@@ -65,6 +65,8 @@ def check_sentence(name: str, sentence: str, known: tuple[str, ...]) -> None:
         if formatted := [field for _, field, how, conversion in parts if how or conversion]:
             raise UserError(f"{name} takes {{{formatted[0]}}} without a format; given {sentence!r}")
         sentence.format(**dict.fromkeys(known, "7")).encode()
+        if lacking := [field for field in needed if field not in found]:
+            raise UserError(f"{name} must contain {{{lacking[0]}}}; given {sentence!r}")
     except KeyError as error:
         choice = " or ".join(f"{{{field}}}" for field in known)
         raise UserError(f"unknown field {{{error.args[0]}}} in {name}; it takes {choice}: {sentence!r}") from None

@@ -5,13 +5,14 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, groupby, islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.tasks.answering import PROMPT, AnswerTask, Ask, Prompt
 from ssmax_eval.tasks.base import grid
+from ssmax_eval.tasks.depths import cells_at_depths, check_depths
 from ssmax_eval.tasks.documents import Item, Questions, read_questions
 from ssmax_eval.tasks.fitting import Fitter
 from ssmax_eval.tasks.frame import Frame
@@ -63,14 +64,11 @@ class QA(AnswerTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.depths or not all(0.0 <= depth <= 1.0 for depth in self.depths):
-            raise UserError(f"depths lie between 0 (start) and 1 (end); given {list(self.depths)}")
+        check_depths(self.depths)
         known = {"document": ("number", "text"), "question": ("question",), "intro": (), "answer_prefix": ()}
+        needed = {"document": ("text",), "question": ("question",)}
         for name, fields in known.items():
-            check_sentence(name, getattr(self, name), fields)
-        for name, field in (("document", "text"), ("question", "question")):
-            if "\u241f" not in getattr(self, name).format(**{"number": "", field: "\u241f"}):
-                raise UserError(f"{name} must contain {{{field}}}; given {getattr(self, name)!r}")
+            check_sentence(name, getattr(self, name), fields, needed.get(name, ()))
 
     def needs(self) -> str:
         """Return how to give the data, where none was given."""
@@ -90,19 +88,7 @@ class QA(AnswerTask):
         return super().places() | {"data": self.data}
 
     def cells(self) -> list[Cell]:
-        return [
-            Cell(length, depth=depth, trial=trial)
-            for length in self.lengths
-            for trial in range(self.trials)
-            for depth in self.depths
-        ]
-
-    def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
-        """Yield all depths of `size` trials of a length: up to its paragraphs, the depths of a trial are alike."""
-        for _, alike in groupby(cells, key=lambda cell: cell.context_length):
-            columns = (list(column) for _, column in groupby(alike, key=lambda cell: cell.trial))
-            while group := list(islice(columns, size)):
-                yield [cell for column in group for cell in sorted(column, key=lambda cell: cell.depth or 0.0)]
+        return cells_at_depths(self.lengths, self.trials, self.depths)
 
     def asking(self, frame: Frame) -> Ask:
         asker = _Asker(self, frame)

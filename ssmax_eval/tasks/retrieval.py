@@ -1,9 +1,7 @@
 """Retrieval: one or several values are planted in a long text, under keys; are those that are asked for found?"""
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from random import Random
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +11,7 @@ from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.tasks import words
 from ssmax_eval.tasks.answering import AnswerTask, Ask, Prompt
 from ssmax_eval.tasks.base import grid
+from ssmax_eval.tasks.depths import cells_at_depths, check_depths
 from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.haystacks import (
     NOISE,
@@ -99,17 +98,14 @@ class Retrieval(AnswerTask):
             )
         if self.keys * self.values > MOST:
             raise UserError(f"keys x values must be {MOST:,} or fewer; given {self.keys} x {self.values}")
-        if not self.depths or not all(0.0 <= depth <= 1.0 for depth in self.depths):
-            raise UserError(f"depths lie between 0 (start) and 1 (end); given {list(self.depths)}")
+        check_depths(self.depths)
         if not self.noise.strip():
             raise UserError("noise must be a line of text; it is empty")
         known = {"intro": ("kind",), "needle": ("kind", "key", "value")}
+        needed = {"needle": ("key", "value"), "question": ("key",)}
         for name in ("intro", "needle", "question", "answer_prefix"):
-            check_sentence(name, getattr(self, name), known.get(name, ("kind", "key", "is")))
-        for name, field in (("needle", "key"), ("needle", "value"), ("question", "key")):
-            filled = getattr(self, name).format(**{"kind": "", "is": "", "key": "", "value": "", field: "\u241f"})
-            if "\u241f" not in filled:
-                raise UserError(f"{name} must contain {{{field}}}; given {getattr(self, name)!r}")
+            sentence = getattr(self, name)
+            check_sentence(name, sentence, known.get(name, ("kind", "key", "is")), needed.get(name, ()))
 
     @property
     def single(self) -> bool:
@@ -123,8 +119,7 @@ class Retrieval(AnswerTask):
 
     def cells(self) -> list[Cell]:
         depths: tuple[float | None, ...] = self.depths if self.single else (None,)
-        trials = range(self.trials)
-        return [Cell(length, depth=d, trial=trial) for length in self.lengths for trial in trials for d in depths]
+        return cells_at_depths(self.lengths, self.trials, depths)
 
     def numbers(self) -> list[Quantity]:
         """Return the quantities; without a depth there is no heatmap."""
@@ -134,12 +129,6 @@ class Retrieval(AnswerTask):
     def settings(self) -> dict[str, Any]:
         """Return every field outside the grid, and a digest of the words where keys or values are words."""
         return super().settings() | ({"words": words.digest()} if "words" in (self.key_type, self.value_type) else {})
-
-    def batches(self, cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
-        """Yield groups of a length, each by trial and then by depth: neighbours begin with the same tokens."""
-        for _, alike in groupby(cells, key=lambda cell: cell.context_length):
-            ordered = sorted(alike, key=lambda cell: (cell.trial or 0, cell.depth or 0.0))
-            yield from super().batches(ordered, size)
 
     def asking(self, frame: Frame) -> Ask:
         check_kept(frame.tokenizer, (self.key_type, self.value_type))

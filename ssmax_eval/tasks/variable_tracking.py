@@ -83,12 +83,10 @@ class VariableTracking(AnswerTask):
             )
         if not self.noise.strip():
             raise UserError("noise must be a line of text; it is empty")
-        known = {"intro": (), "assignment": ("name", "value"), "question": ("value",)}
-        for name in ("intro", "assignment", "question", "answer_prefix"):
-            check_sentence(name, getattr(self, name), known.get(name, ("value", "count")))
-        for name, field in (("assignment", "name"), ("assignment", "value"), ("question", "value")):
-            if "\u241f" not in getattr(self, name).format(**{"name": "", "value": "", field: "\u241f"}):
-                raise UserError(f"{name} must contain {{{field}}}; given {getattr(self, name)!r}")
+        needed = {"intro": (), "assignment": ("name", "value"), "question": ("value",)}
+        for name, fields in needed.items():
+            check_sentence(name, getattr(self, name), fields, fields)
+        check_sentence("answer_prefix", self.answer_prefix, ("value", "count"))
 
     def cells(self) -> list[Cell]:
         return [
