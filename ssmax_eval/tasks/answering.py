@@ -15,7 +15,7 @@ from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model import Request
 from ssmax_eval.tasks.base import Measure, Task, grid
 from ssmax_eval.tasks.chat import chats, dated
-from ssmax_eval.tasks.fitting import TooShortError
+from ssmax_eval.tasks.fitting import TooShortError, settled
 from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.scoring import identified, is_own, refused, scorer
 
@@ -27,8 +27,6 @@ PROMPT = ("expected", "actual_length", "prompt_digest")
 """Columns that agree where two series saw the same prompt."""
 TOGETHER = 16
 """Prompts that are decoded together for each that would be measured together."""
-TIGHT = 512
-"""Length up to which all prompts are made before anything is measured: there, some cells may fit and some not."""
 LONGEST = 2**24
 """Tokens of the longest context whose prompts are made."""
 ASKED = 600
@@ -70,6 +68,9 @@ class AnswerTask(Task):
         Quantity("thought_cut", "thoughts cut off by their budget", "share", same=PROMPT, views=(),
                  between=(0.0, 1.0)),
     )  # fmt: skip
+
+    tight: ClassVar[int] = 512
+    """Length up to which all prompts are made before anything is measured: there, some cells may fit and some not."""
 
     trials: int = grid(5)
     """Prompts of each length, and of each further coordinate."""
@@ -131,13 +132,13 @@ class AnswerTask(Task):
         return asked
 
     def _smallest(self, ask: Ask, length: int) -> int:
-        """Return the smallest length, from this one up, at which the prompts of all cells fit: each draws its own."""
-        others = dict.fromkeys(replace(cell, context_length=0) for cell in self.cells())
-        while True:
-            needed = max(_needs(ask, replace(cell, context_length=length)) for cell in others)
-            if needed <= length:
-                return length
-            length = needed
+        """Return the smallest length, from this one up, at which the prompts of all cells fit."""
+        others = self.without_length()
+        return settled(lambda n: max(_needs(ask, replace(cell, context_length=n)) for cell in others), length)
+
+    def without_length(self) -> list[Cell]:
+        """Return the other coordinates of the grid, as cells of no length."""
+        return list(dict.fromkeys(replace(cell, context_length=0) for cell in self.cells()))
 
     def scorer(self) -> Callable[[str, Sequence[str]], float]:
         """Return what scores an answer."""
@@ -166,12 +167,10 @@ class AnswerTask(Task):
         frame = self.frame(model.tokenizer)
         ask = self.asks(frame)
         first = {cell.context_length: cell for cell in reversed(self.cells())}
-        for cell in first.values():  # raises for a length that cannot be, before anything is measured
-            self._checked(ask(cell), cell)
-        for cell in self.cells():
-            if cell.context_length <= TIGHT:
-                ask(cell)
-        ahead = _Ahead(lambda cell: self._checked(ask(cell), cell), self.cells())
+        early = [*first.values(), *(cell for cell in self.cells() if cell.context_length <= self.tight)]
+        # Raises for a length that cannot be, before anything is measured.
+        ready = {cell: self._checked(ask(cell), cell) for cell in dict.fromkeys(early)}
+        ahead = _Ahead(lambda cell: ready.pop(cell, None) or self._checked(ask(cell), cell), self.cells())
         common = {"prompt": "chat" if frame.chat else "plain", **dated(model.tokenizer, frame.chat)}
 
         thinking = self.thinking and self.thinking - self._closing(model.tokenizer)

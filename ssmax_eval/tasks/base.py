@@ -88,6 +88,11 @@ class Task(ABC):
         """
         return ""
 
+    def check_given(self) -> None:
+        """Raise UserError where something must still be given; see `needs`."""
+        if need := self.needs():
+            raise UserError(f"task {self.name!r} needs {need}")
+
     @abstractmethod
     def cells(self) -> list[Cell]:
         """Return the whole grid, in the order in which it is measured."""

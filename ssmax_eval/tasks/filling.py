@@ -9,7 +9,7 @@ from ssmax_eval.corpus import Text
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
 from ssmax_eval.tasks.answering import AnswerTask, Ask, Prompt
-from ssmax_eval.tasks.fitting import Fitter
+from ssmax_eval.tasks.fitting import Fitter, TooShortError, settled
 from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.prompts import check_sentence
 
@@ -56,8 +56,8 @@ class FillingTask(AnswerTask):
         return []
 
     def asking(self, frame: Frame) -> Ask:
-        fitter = Fitter(frame, "the shortest list")
-        others = list(dict.fromkeys(replace(cell, context_length=0) for cell in self.cells()))
+        fitter = Fitter(frame, "the shortest list, the question")
+        others = self.without_length()
         smallest: dict[int, int] = {}
 
         def needed(length: int) -> int:
@@ -68,12 +68,9 @@ class FillingTask(AnswerTask):
         def ask(cell: Cell) -> Prompt:
             length = cell.context_length
             if length not in smallest:
-                smallest[length] = _settled(needed, length)
+                smallest[length] = settled(needed, length)
             if (least := smallest[length]) > length:
-                raise UserError(
-                    f"context length {length} is too short: the shortest list, the question and the answer "
-                    f"need {least} tokens"
-                )
+                raise TooShortError(length, fitter.what, least)
             filling = self.filling(cell, frame)
 
             def build(units: int, padding: str) -> str:
@@ -99,10 +96,3 @@ class FillingTask(AnswerTask):
 def paragraphs(*parts: str) -> str:
     """Return the parts that are not empty, with a blank line between them."""
     return "\n\n".join(filter(None, parts))
-
-
-def _settled(needed: Callable[[int], int], length: int) -> int:
-    """The smallest length, from this one on, that is enough by its own rules."""
-    while (enough := needed(length)) > length:
-        length = enough
-    return length

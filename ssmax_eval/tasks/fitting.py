@@ -119,5 +119,12 @@ class Fitter:
         return None
 
 
+def settled(needed: Callable[[int], int], length: int) -> int:
+    """Return the smallest length, from this one on, that is at least what `needed` says of it: each draws its own."""
+    while (enough := needed(length)) > length:
+        length = enough
+    return length
+
+
 def _padding(words: int, ending: str) -> str:
     return " ".join(islice(cycle(PADDING), words)) + (ending if words else "")

@@ -55,6 +55,8 @@ class Prompts(AnswerTask):
     """
 
     quantities = tuple(replace(quantity, units=("line",)) for quantity in AnswerTask.quantities)
+    tight = 0
+    """A prompt that is written down stands at a length that holds it."""
 
     lengths: tuple[int, ...] = grid(
         (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
@@ -100,8 +102,7 @@ class Prompts(AnswerTask):
     @cached_property
     def lines(self) -> dict[int, Line]:
         """The prompts by their line. UserError for a line that lacks something."""
-        if need := self.needs():
-            raise UserError(f"task {self.name!r} needs {need}")
+        self.check_given()
         found = {number: self._line(number, record) for number, record in records(self.data)}
         if not found:
             raise UserError(f"data {self.data!r} holds no prompt")

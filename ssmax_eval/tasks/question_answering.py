@@ -77,8 +77,7 @@ class QA(AnswerTask):
     @cached_property
     def questions(self) -> Questions:
         """What the file holds."""
-        if need := self.needs():
-            raise UserError(f"task {self.name!r} needs {need}")
+        self.check_given()
         return read_questions(self.data)
 
     def settings(self) -> dict[str, Any]:
