@@ -1,14 +1,14 @@
 """`ssmax-eval harness`."""
 
-import logging
 import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from ssmax_eval.cli import options
+from ssmax_eval.cli.forecast import print_forecast
 from ssmax_eval.cli.machine import json_option, print_json
-from ssmax_eval.cli.options import checkpoint_of, to_stderr
+from ssmax_eval.cli.options import checkpoint_of
 from ssmax_eval.cli.table import aligned
 
 if TYPE_CHECKING:
@@ -38,13 +38,10 @@ def harness(
       ssmax-eval harness smollm2-135m --tasks mine --include-path my_tasks --limit 100
     """
     from ssmax_eval.run.evaluate import prepare
-    from ssmax_eval.run.forecast import forecast, forecasts
     from ssmax_eval.run.plan import execute
     from ssmax_eval.tasks.harness.chosen import harness_tasks
 
-    say = options.to_nobody if quiet else to_stderr
-    if quiet:
-        logging.getLogger("ssmax_eval").setLevel(logging.WARNING)
+    say = options.sayer(quiet)
     source = checkpoint_of(checkpoint, loading)
     tasks = harness_tasks(
         names, source, shots=num_fewshot, limit=limit, include=include_path, chat_template=apply_chat_template,
@@ -52,10 +49,7 @@ def harness(
     )  # fmt: skip
     planned = prepare(source, attentions, tasks, output, retry_failed=retry_failed, say=say)
     if dry_run:
-        if as_json:
-            print_json({"forecast": [one._asdict() for one in forecasts(planned)]})
-        else:
-            click.echo(forecast(planned))
+        print_forecast(planned, as_json)
         return
     execute(planned, batch_size=batch_size, say=say, progress=not quiet)
     found = _rows(planned, tasks)

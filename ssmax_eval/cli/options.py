@@ -1,8 +1,9 @@
 """Options that several commands share, and how numbers are written in them."""
 
+import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,6 +70,14 @@ baseline_option = click.option(
 )
 
 
+attention_option = click.option(
+    "--attention", "attentions", multiple=True, default=("auto",), show_default=True,
+    help="Attention and parameters, as in ssmax:s=0.168; auto: as trained; none: the model as it is. Repeatable.",
+)  # fmt: skip
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Measure nothing; say what is missing and how long it takes."
+)
+runs_option = click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs.")
 quiet_option = click.option("--quiet", is_flag=True, help="Say nothing but the result, warnings and mistakes.")
 
 
@@ -99,9 +108,7 @@ def run_options(command: Any) -> Any:
         click.option("--config", is_eager=True, metavar="FILE",
                      help="YAML file with any of these options; those typed here win (see docs/scripts.md)."),
         click.argument("checkpoint", required=False, callback=checkpoint_argument),
-        click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
-                     help="Attention and parameters, as in ssmax:s=0.168; auto: as trained; none: the model as it is. "
-                          "Repeatable."),
+        attention_option,
         click.option("--task", "--suite", "tasks", multiple=True, default=("niah", "loss", "key_attention"),
                      show_default=True, callback=names_option,
                      help="Tasks: niah,loss; a suite: ruler; a YAML file of either; or my_task.py:Class. Repeatable."),
@@ -121,8 +128,8 @@ def run_options(command: Any) -> Any:
         click.option("--prefill-chunk", type=click.IntRange(1),
                      help="Tokens that run through the layers at a time. Fewer need less memory."),
         click.option("--retry-failed", is_flag=True, help="Measure failed cells again."),
-        click.option("--dry-run", is_flag=True, help="Measure nothing; say what is missing and how long it takes."),
-        click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs."),
+        dry_run_option,
+        runs_option,
     ]  # fmt: skip
     return _with(command, options)
 
@@ -130,9 +137,7 @@ def run_options(command: Any) -> Any:
 def harness_options(command: Any) -> Any:
     options = [
         click.argument("checkpoint"),
-        click.option("--attention", "attentions", multiple=True, default=("auto",), show_default=True,
-                     help="Attention and parameters, as in ssmax:s=0.168; auto: as trained; none: the model as it is. "
-                          "Repeatable."),
+        attention_option,
         click.option("--tasks", "names", multiple=True, required=True, callback=names_option,
                      help="Tasks, groups, tags or patterns of the harness, or task files: arc_easy,mmlu. Repeatable."),
         click.option("--num-fewshot", type=click.IntRange(0), help="Solved examples before each question."),
@@ -145,8 +150,8 @@ def harness_options(command: Any) -> Any:
         click.option("--batch-size", callback=batch_option, default="auto", show_default=True,
                      help="Requests that run together, or auto."),
         click.option("--retry-failed", is_flag=True, help="Measure failed documents again."),
-        click.option("--dry-run", is_flag=True, help="Measure nothing; say what is missing and how long it takes."),
-        click.option("-o", "--output", default="runs", show_default=True, help="Folder of runs."),
+        dry_run_option,
+        runs_option,
     ]  # fmt: skip
     return _with(command, options)
 
@@ -207,8 +212,12 @@ def to_stderr(line: str) -> None:
     click.echo(harmless(line), err=True)
 
 
-def to_nobody(line: str) -> None:
-    """Print nothing."""
+def sayer(quiet: bool) -> Callable[[str], None]:
+    """Return what says lines that are no result; with `quiet` nothing, and of the log only warnings."""
+    if not quiet:
+        return to_stderr
+    logging.getLogger("ssmax_eval").setLevel(logging.WARNING)
+    return lambda _: None
 
 
 def _names(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:

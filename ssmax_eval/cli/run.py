@@ -1,14 +1,14 @@
 """`ssmax-eval run`."""
 
-import logging
 import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ssmax_eval.cli import options
+from ssmax_eval.cli.forecast import print_forecast
 from ssmax_eval.cli.machine import json_option, print_json, rows
-from ssmax_eval.cli.options import checkpoint_of, to_stderr
+from ssmax_eval.cli.options import checkpoint_of
 
 if TYPE_CHECKING:
     from ssmax_eval.run.plan import Plan
@@ -45,13 +45,10 @@ def _run(
     output: str, as_json: bool, quiet: bool, **loading: Any,
 ) -> None:  # fmt: skip
     from ssmax_eval.run.evaluate import prepare
-    from ssmax_eval.run.forecast import forecast, forecasts
     from ssmax_eval.run.plan import execute, summary
     from ssmax_eval.suites import is_own
 
-    say = options.to_nobody if quiet else to_stderr
-    if quiet:
-        logging.getLogger("ssmax_eval").setLevel(logging.WARNING)
+    say = options.sayer(quiet)
     planned = prepare(
         checkpoint_of(checkpoint, loading), attentions, tasks, output,
         lengths=lengths, depths=depths, trials=trials, documents=documents, texts=texts, seed=seed,
@@ -59,10 +56,7 @@ def _run(
         retry_failed=retry_failed, say=say,
     )  # fmt: skip
     if dry_run:
-        if as_json:
-            print_json({"forecast": [one._asdict() for one in forecasts(planned)]})
-        else:
-            click.echo(forecast(planned))
+        print_forecast(planned, as_json)
         return
     own = [name for name in tasks if isinstance(name, str) and is_own(name)]
     execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
