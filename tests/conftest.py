@@ -9,6 +9,7 @@ if shutil.which("nvidia-smi") is None:
 
 from pathlib import Path
 from pydoc_data.topics import topics
+from typing import Any
 
 import pytest
 import torch
@@ -39,19 +40,19 @@ def make_tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
     return fast
 
 
+SMALL: dict[str, Any] = {
+    "vocab_size": 600,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "initializer_range": 0.3,
+}
+"""Sizes of a tiny model, by the names that most types have."""
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
+
+
 def tiny_config(**changes: object) -> LlamaConfig:
-    settings = {
-        "vocab_size": 600,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 256,
-        "initializer_range": 0.3,
-        "bos_token_id": 0,
-        "eos_token_id": 2,
-    }
+    settings = {**SMALL, **HEADS, "max_position_embeddings": 256, "bos_token_id": 0, "eos_token_id": 2}
     return LlamaConfig(**(settings | changes))
 
 

@@ -25,17 +25,9 @@ from ssmax_eval.checkpoint.rope import forget_lengths
 from ssmax_eval.errors import UserError
 from ssmax_eval.model import Completion, Model, Request, decoding
 from tests import tiny
-from tests.conftest import make_tokenizer, tiny_config
+from tests.conftest import HEADS, SMALL, make_tokenizer, tiny_config
 
 TOKENIZER = make_tokenizer()
-SMALL = {
-    "vocab_size": 600,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "initializer_range": 0.3,
-}
-HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
 NEW = 9
 """Tokens of an answer."""
 
@@ -52,9 +44,9 @@ def of_kind(kind: str) -> PreTrainedModel:
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": lambda: LlamaForCausalLM(tiny_config()),
     "gpt2": gpt2,
-    "mistral": lambda: MistralForCausalLM(MistralConfig(**SMALL, **HEADS, sliding_window=8)),
+    "mistral": lambda: MistralForCausalLM(MistralConfig(**SMALL, **HEADS, head_dim=8, sliding_window=8)),
     "gemma3": lambda: Gemma3ForCausalLM(
-        Gemma3TextConfig(**SMALL, **HEADS, sliding_window=8, tie_word_embeddings=False)
+        Gemma3TextConfig(**SMALL, **HEADS, head_dim=8, sliding_window=8, tie_word_embeddings=False)
     ),
     "dynamic": lambda: LlamaForCausalLM(
         tiny_config(

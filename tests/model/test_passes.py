@@ -19,19 +19,12 @@ import ssmax_eval
 from ssmax_eval.attention import Call
 from ssmax_eval.model.model import Model, Question
 from ssmax_eval.model.passes import Pass, pieces
-from tests.conftest import tiny_config
+from tests.conftest import HEADS, SMALL, tiny_config
 
 IDS = torch.randint(3, 600, (2, 90), generator=torch.Generator().manual_seed(5))
 OTHER = torch.randint(3, 600, (2, 90), generator=torch.Generator().manual_seed(6))
 ROWS = [2, 11, 40, 41, 89]
-SMALL = {
-    "vocab_size": 600,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "initializer_range": 0.3,
-}
-HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+GROUPED = {**HEADS, "head_dim": 8}
 
 
 @pytest.fixture(params=["softmax", "ssmax:s=0.4", "lssar:p=3", "softmax_reweighted"])
@@ -131,8 +124,11 @@ class Counted:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: MistralForCausalLM(MistralConfig(**SMALL, **HEADS, sliding_window=8)), "a window drops keys"),
-        (lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, **HEADS, sliding_window=8)), "some layers do"),
+        (
+            lambda: MistralForCausalLM(MistralConfig(**SMALL, **GROUPED, sliding_window=8)),
+            "a window drops keys",
+        ),
+        (lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, **GROUPED, sliding_window=8)), "some layers do"),
         (
             lambda: LlamaForCausalLM(
                 tiny_config(rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4})

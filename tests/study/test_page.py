@@ -22,13 +22,7 @@ from study.trained import read_trained
 from study.verdicts import ABSENT, FAILS, HOLDS, OPEN
 from tests.study import examples
 
-FAMILIES = {
-    "softmax": range(5),
-    "ssmax": range(5),
-    "lssar": range(5),
-    "ssmax-bias": (1,),
-    "novel": (0,),
-}
+FAMILIES = {"softmax": range(5), "ssmax": range(5), "lssar": range(5), "ssmax-bias": (1,), "novel": (0,)}
 
 
 @pytest.fixture(scope="module")
