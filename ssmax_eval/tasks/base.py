@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ssmax_eval.corpus import Text, digest, read_texts
+from ssmax_eval.corpus import Text, digest, filler, read_texts, shuffled
 from ssmax_eval.errors import UserError, shown
 from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.tasks.catalogue import TASKS
@@ -140,6 +140,10 @@ class Task(ABC):
     def read(self) -> list[Text]:
         """Read the texts that this task measures on. UserError where they cannot be read."""
         return read_texts(self.texts)
+
+    def filler(self) -> str:
+        """Return all texts as one, for haystacks; the built-in ones in an order drawn from the seed."""
+        return filler(self.read() if self.texts else shuffled(self.read(), self.seed))
 
     def settings(self) -> dict[str, Any]:
         """Return every field outside the grid as a plain value; of the texts, a digest of their content."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from ssmax_eval.corpus import filler, shuffled
 from ssmax_eval.errors import UserError, shown
 from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model import Question
@@ -93,9 +92,10 @@ class NeedleTask(Task):
     def haystack(self, tokenizer: Any) -> tuple[Haystack, bool]:
         """Return the maker of prompts for a tokenizer, and whether it uses the chat template."""
         chat = chats(tokenizer, self.chat_template)
-        text = filler(self.read() if self.texts else shuffled(self.read(), self.seed))
         own = {"own": True} if self.own_filler else {}
-        return self.maker(tokenizer, text, self.wording, chat=chat, digits=self.digits, seed=self.seed, **own), chat
+        return self.maker(
+            tokenizer, self.filler(), self.wording, chat=chat, digits=self.digits, seed=self.seed, **own
+        ), chat
 
     def of_checkpoint(self, checkpoint: "Checkpoint") -> dict[str, Any]:
         """Return the date that the chat template is told, where it asks for one."""

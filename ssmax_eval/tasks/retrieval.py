@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, ClassVar, NamedTuple
 
-from ssmax_eval.corpus import filler, shuffled
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.tasks import words
@@ -132,8 +131,7 @@ class Retrieval(AnswerTask):
 
     def asking(self, frame: Frame) -> Ask:
         check_kept(frame.tokenizer, (self.key_type, self.value_type))
-        texts = self.read() if self.texts else shuffled(self.read(), self.seed)
-        prose = Prose(filler(texts)) if self.haystack == "prose" else None
+        prose = Prose(self.filler()) if self.haystack == "prose" else None
 
         def ask(cell: Cell) -> Prompt:
             shared = random_of(self.seed, *self.form, cell.context_length, cell.trial)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ssmax_eval.corpus import filler, shuffled
 from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.tasks.answering import PROMPT, AnswerTask, Ask, Prompt
@@ -97,8 +96,7 @@ class VariableTracking(AnswerTask):
         ]
 
     def asking(self, frame: Frame) -> Ask:
-        texts = self.read() if self.texts else shuffled(self.read(), self.seed)
-        prose = Prose(filler(texts)) if self.haystack == "prose" else None
+        prose = Prose(self.filler()) if self.haystack == "prose" else None
         inside = prose.lower if prose else self.noise.lower()
 
         def ask(cell: Cell) -> Prompt:
