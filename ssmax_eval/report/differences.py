@@ -41,9 +41,8 @@ def differences(
 
     Columns: `baseline`, `series`, `quantity`, `context_length`, `mean` (series minus baseline, in the quantity's
     unit), `low` and `high` (paired, 95 %, by `method`; NaN below five units), `n` (cells or documents that both
-    measured
-    alike), `p` (exact sign test over units, for shares), `gained` and `lost` (found by only one of the two, for
-    shares), `unmatched` (left out: failed, not the same, or measured by one alone), `units` (independent ones),
+    measured alike), `p` (exact sign test over units, for shares), `gained` and `lost` (found by only one of the two,
+    for shares), `unmatched` (left out: failed, not the same, or measured by one alone), `units` (independent ones),
     `unit` (what they are) and `floor` ("floor" or "ceiling" where a length tells little, see `floors`; all together
     leaves it out). A prefix quantity has a row for every L, and none for all together.
     Raises NothingMeasured where no two series measured it, UserError as `pairs` does.

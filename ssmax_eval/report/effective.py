@@ -32,8 +32,7 @@ MANY = 3
 """Quantities with the same rule that have a column each; more have a row each."""
 TRIALS = 50
 """Trials that each cell needs for the rule of all depths. The worst of several depths is found by chance among few:
-with
-50, a model that finds 95 % everywhere passes at eleven depths in nine runs of ten."""
+with 50, a model that finds 95 % everywhere passes at eleven depths in nine runs of ten."""
 RULES = {
     "fixed": f"{RULER:.1%} found (RULER)",
     "relative": f"{NOLIMA:.0%} of short contexts (NoLiMa)",
@@ -41,8 +40,7 @@ RULES = {
     "loss": f"loss at most {EPSILON} nats above the baseline's",
 }
 """What each rule asks for, at least. The first three are for shares of which more is better, the third with `TRIALS`
-in each cell; the last is for losses
-that a baseline has, too."""
+in each cell; the last is for losses that a baseline has, too."""
 
 
 def effective_lengths(frame: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
@@ -51,8 +49,7 @@ def effective_lengths(frame: pd.DataFrame, baseline: str | None = None) -> pd.Da
     Columns: `series`, `quantity`, `rule`, `length`, `low`, `high` (tokens; 0 if not even the shortest passes),
     `shortest`, `longest` (measured, tokens), and `multiple` (of the training length). `low` and `high` are NaN where
     an interval is missing. A loss is judged against that of the `baseline`, as in `pairs`, on the same text. Raises
-    NothingMeasured if no
-    share of which more is better, and no loss in nats, was measured.
+    NothingMeasured if no share of which more is better, and no loss in nats, was measured.
     """
     frame = labelled(frame)
     parts = []

@@ -34,8 +34,7 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     of values, the text, the seed or the wording of the task, are different series, named by what differs. Where several
     tasks measure the same quantity, the name holds the task. Runs of one identity that measured different cells are
     one series; if they measured the same cells, their names are added. A frame that has `series` already comes back
-    as it is. Raises UserError for an empty frame or a
-    frame that is not from `read_results`.
+    as it is. Raises UserError for an empty frame or a frame that is not from `read_results`.
     """
     if not isinstance(frame, pd.DataFrame):
         raise UserError(f"not a frame of results but {type(frame).__name__}; use ssmax_eval.read_results(...)")

@@ -62,8 +62,7 @@ def read_results(*paths: str | os.PathLike[str]) -> "pd.DataFrame":
     the cell's coordinates and values are columns beside it. A failed cell is one row with `status` "failed".
     A column that a task does not have is missing (NaN) in its rows. `frame.attrs["quantities"]` says what the tasks
     measure: task -> the fields of each `Quantity`; `frame.attrs["identities"]` is the identity of each run, as JSON,
-    for
-    runs whose labels do not tell them apart.
+    for runs whose labels do not tell them apart.
     """
     import pandas as pd
 
