@@ -4,7 +4,6 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +12,7 @@ from ssmax_eval.corpus import text_digest
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model import Request
+from ssmax_eval.tasks.ahead import Ahead
 from ssmax_eval.tasks.base import Measure, Task, grid
 from ssmax_eval.tasks.chat import chats, dated
 from ssmax_eval.tasks.fitting import TooShortError, settled
@@ -170,13 +170,18 @@ class AnswerTask(Task):
         early = [*first.values(), *(cell for cell in self.cells() if cell.context_length <= self.tight)]
         # Raises for a length that cannot be, before anything is measured.
         ready = {cell: self._checked(ask(cell), cell) for cell in dict.fromkeys(early)}
-        ahead = _Ahead(lambda cell: ready.pop(cell, None) or self._checked(ask(cell), cell), self.cells())
+        ahead = Ahead(lambda cell: ready.pop(cell, None) or self._checked(ask(cell), cell), self.cells())
         common = {"prompt": "chat" if frame.chat else "plain", **dated(model.tokenizer, frame.chat)}
 
         thinking = self.thinking and self.thinking - self._closing(model.tokenizer)
 
         def measure(cells: Sequence[Cell]) -> Iterator[Measurement]:
-            left = list(zip(cells, ahead.of(cells), strict=True))
+            left = list[tuple[Cell, Prompt]]()
+            for cell, prompt in zip(cells, ahead.of(cells), strict=True):
+                if isinstance(prompt, UserError):
+                    yield Measurement(cell, error=str(prompt))
+                else:
+                    left.append((cell, prompt))
             while left:
                 asked = [
                     Request(prompt.ids, self.max_new_tokens, self.stops, thinking, self.thinking_end)
@@ -271,23 +276,3 @@ def _needs(ask: Ask, cell: Cell) -> int:
     except TooShortError as error:
         return error.needs
     return 0
-
-
-class _Ahead:
-    """Make prompts in a thread of their own, also those that come next, while the model works."""
-
-    def __init__(self, ask: Ask, order: Sequence[Cell]) -> None:
-        self.ask, self.order = ask, list(order)
-        self.places = {cell: place for place, cell in enumerate(self.order)}
-        self.thread = ThreadPoolExecutor(1)
-        self.made: dict[Cell, Future[Prompt]] = {}
-
-    def of(self, cells: Sequence[Cell]) -> list[Prompt]:
-        """Return the prompts of some cells; those of as many that follow in the grid are begun."""
-        futures = [self.made[cell] if cell in self.made else self.thread.submit(self.ask, cell) for cell in cells]
-        after = max(self.places[cell] for cell in cells) + 1
-        self.made = {
-            cell: self.made.get(cell) or self.thread.submit(self.ask, cell)
-            for cell in self.order[after : after + len(cells)]
-        }
-        return [future.result() for future in futures]

@@ -14,7 +14,7 @@ from ssmax_eval.measurement import Cell, Measurement, Quantity
 from ssmax_eval.model import Question
 from ssmax_eval.tasks.base import Measure, Task, grid
 from ssmax_eval.tasks.chat import chats, dated
-from ssmax_eval.tasks.depths import cells_at_depths, check_depths
+from ssmax_eval.tasks.depths import WHICH, cells_at_depths, check_depths, which_haystack
 from ssmax_eval.tasks.prompts import Haystack, Prompt, Wording
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 SCORINGS = ("teacher_forced", "generate")
 PROMPT = ("expected", "actual_length", "prompt", "prompt_digest")
 """Columns that agree where two series saw the same prompt."""
-HAYSTACK = "haystack"
-"""The column that tells haystacks apart, where each cell has its own."""
 AROUND = 160
 """Characters shown on either side of a needle."""
 
@@ -83,7 +81,7 @@ class NeedleTask(Task):
 
     def numbers(self) -> list[Quantity]:
         """Return the quantities. With fillers of their own, cells are what is repeated independently."""
-        return [replace(one, units=(HAYSTACK,)) if self.own_filler else one for one in super().numbers()]
+        return [replace(one, units=(WHICH,)) if self.own_filler else one for one in super().numbers()]
 
     def settings(self) -> dict[str, Any]:
         """Return every field outside the grid; `own_filler` where it is set, so that older runs stay what they are."""
@@ -127,7 +125,7 @@ class NeedleTask(Task):
                 again = [self._again(model, *one) for one in zip(mine, answer.chosen, strict=True)]
                 seconds = each + (time.perf_counter() - started) / len(batch)
                 for cell, prompt, (values, rows), more in zip(batch, mine, found, again, strict=True):
-                    which = {HAYSTACK: f"{cell.trial}/{cell.depth}"} if self.own_filler else {}
+                    which = which_haystack(cell) if self.own_filler else {}
                     held = {**common, **reached(prompt), **which, **values, **more}
                     yield Measurement(cell, held, rows, seconds=seconds)
 

@@ -10,7 +10,7 @@ from ssmax_eval.measurement import Cell, Quantity
 from ssmax_eval.tasks import words
 from ssmax_eval.tasks.answering import AnswerTask, Ask, Prompt
 from ssmax_eval.tasks.base import grid
-from ssmax_eval.tasks.depths import cells_at_depths, check_depths
+from ssmax_eval.tasks.depths import WHICH, cells_at_depths, check_depths, which_haystack
 from ssmax_eval.tasks.frame import Frame
 from ssmax_eval.tasks.haystacks import (
     NOISE,
@@ -60,6 +60,9 @@ class Retrieval(AnswerTask):
 
     depths: tuple[float, ...] = grid((0.0, 0.25, 0.5, 0.75, 1.0))
     """Wanted depths of the value, 0 the start of the haystack and 1 its end; used where one value is asked for."""
+    own_filler: bool = False
+    """Give every depth of a trial a haystack of its own. Then all cells are independent, and intervals are narrower;
+    but depths share no tokens, so that a cell costs a whole pass."""
     haystack: str = "prose"
     """What surrounds the needles: noise (a line, repeated), prose (the texts) or needles (others of the same form)."""
     key_type: str = "words"
@@ -98,6 +101,8 @@ class Retrieval(AnswerTask):
         if self.keys * self.values > MOST:
             raise UserError(f"keys x values must be {MOST:,} or fewer; given {self.keys} x {self.values}")
         check_depths(self.depths)
+        if self.own_filler and not self.single:
+            raise UserError("own_filler must be false where several values are asked for; there it changes nothing")
         if not self.noise.strip():
             raise UserError("noise must be a line of text; it is empty")
         known = {"intro": ("kind",), "needle": ("kind", "key", "value")}
@@ -121,20 +126,26 @@ class Retrieval(AnswerTask):
         return cells_at_depths(self.lengths, self.trials, depths)
 
     def numbers(self) -> list[Quantity]:
-        """Return the quantities; without a depth there is no heatmap."""
+        """Return the quantities; without a depth no heatmap. Haystacks of their own are what is repeated."""
         views = {"heatmap"} if not self.single else set()
-        return [replace(one, views=tuple(v for v in one.views if v not in views)) for one in super().numbers()]
+        found = [replace(one, views=tuple(v for v in one.views if v not in views)) for one in super().numbers()]
+        return [replace(one, units=(WHICH,)) for one in found] if self.own_filler else found
 
     def settings(self) -> dict[str, Any]:
-        """Return every field outside the grid, and a digest of the words where keys or values are words."""
-        return super().settings() | ({"words": words.digest()} if "words" in (self.key_type, self.value_type) else {})
+        """Return every field outside the grid, and a digest of the words where keys or values are words.
+
+        `own_filler` only where it is set, so that older runs stay what they are.
+        """
+        kept = {name: value for name, value in super().settings().items() if name != "own_filler" or value}
+        return kept | ({"words": words.digest()} if "words" in (self.key_type, self.value_type) else {})
 
     def asking(self, frame: Frame) -> Ask:
         check_kept(frame.tokenizer, (self.key_type, self.value_type))
         prose = Prose(self.filler()) if self.haystack == "prose" else None
 
         def ask(cell: Cell) -> Prompt:
-            shared = random_of(self.seed, *self.form, cell.context_length, cell.trial)
+            whose = ("own", cell.depth) if self.own_filler else ()
+            shared = random_of(self.seed, *self.form, cell.context_length, cell.trial, *whose)
             needles = self._needles(cell, shared, prose)
             haystack = prose.begun(shared) if prose else self._lines(needles.others)
             sides = self._around(frame, needles.keys)
@@ -145,7 +156,8 @@ class Retrieval(AnswerTask):
             found = fitted(frame, build, cell.context_length, self.budget, haystack.sample)
             depths = [round(reached(sides.haystack(found.text), one), 4) for one in needles.hidden]
             where = {"actual_depth": depths[0]} if self.single else {"actual_depths": json.dumps(depths)}
-            return Prompt(found.text, found.ids, needles.expected, {**where, "key": listed(needles.keys)})
+            which = which_haystack(cell) if self.own_filler else {}
+            return Prompt(found.text, found.ids, needles.expected, {**where, **which, "key": listed(needles.keys)})
 
         return ask
 

@@ -104,6 +104,25 @@ def test_a_prompt_that_gives_nan_fails_alone(model: Model, monkeypatch: pytest.M
     assert errors == [None, "the model gave NaN", None]
 
 
+def test_a_prompt_that_cannot_be_made_fails_alone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = lines(lengths=(700,))  # beyond the length up to which all prompts are made first
+    asking = type(task).asking
+
+    def broken(self: Lines, frame: Frame) -> Ask:
+        ask = asking(self, frame)
+
+        def asked(cell: Cell) -> Prompt:
+            if cell.trial == 1:
+                raise UserError("nothing is left to draw")
+            return ask(cell)
+
+        return asked
+
+    monkeypatch.setattr(Lines, "asking", broken)
+    errors = [found.error for found in sorted(measured(task, model), key=lambda found: found.cell.trial or 0)]
+    assert errors == [None, "nothing is left to draw", None]
+
+
 def test_an_answer_that_cannot_be_scored_fails_alone(model: Model, tmp_path: Path) -> None:
     file = tmp_path / "scoring.py"
     right = [task.prompt(cell, model.tokenizer) for task in [lines(lengths=(96,))] for cell in task.cells()]

@@ -252,3 +252,21 @@ def test_presets_are_those_of_ruler(name: str) -> None:
     assert {n for n in settings() if n.startswith(("ruler_single", "ruler_multi"))} == set(PRESETS)
     prompt = asks(given)(given.cells()[-21])  # of the length before the last
     assert len(prompt.ids) + 128 == given.lengths[-2]
+
+
+def test_a_haystack_for_each_depth() -> None:
+    def lines_of(own: bool) -> list[list[str]]:
+        """The distractors of two depths of a trial."""
+        given = task(haystack="needles", own_filler=own)
+        ask = asks(given)
+        return [NEEDLE.findall(ask(cell(given, 700, depth)).text) for depth in (0.25, 1.0)]
+
+    first, second = lines_of(own=False)
+    assert len(set(first) & set(second)) > 5
+    first, second = lines_of(own=True)
+    assert not set(first) & set(second)
+    assert "own_filler" not in task().settings()
+    assert task(own_filler=True).settings()["own_filler"] is True
+    assert {one.units for one in task(own_filler=True).numbers()} == {("haystack",)}
+    with pytest.raises(UserError, match="own_filler must be false"):
+        task(own_filler=True, values=2)
