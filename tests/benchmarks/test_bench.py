@@ -26,31 +26,40 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=False)
 
 
-def test_the_whole_bench_and_going_on(tiny_folder: Path, tmp_path: Path) -> None:
-    first = call(tiny_folder, *ONE, "-o", tmp_path)
-    assert first.exit_code == 0, first.output
-    assert "answers equal at 3 of 3 cells" in first.stdout
-    assert first.stdout.count("answers equal at 3 of 3 prompts") == 3
-    assert "losses differ by" in first.stdout
-    assert "needle scores differ by" in first.stdout
-    assert "% of what the machine's matrix product does" in first.stdout
+@pytest.mark.slow
+def test_the_whole_bench(tiny_folder: Path, tmp_path: Path) -> None:
+    found = call(tiny_folder, *ONE, "-o", tmp_path)
+    assert found.exit_code == 0, found.output
+    assert "answers equal at 3 of 3 cells" in found.stdout
+    assert found.stdout.count("answers equal at 3 of 3 prompts") == 3
+    assert "losses differ by" in found.stdout
+    assert "needle scores differ by" in found.stdout
+    assert "% of what the machine's matrix product does" in found.stdout
     if importlib.util.find_spec("lm_eval") is None:
-        assert first.stdout.count("not installed; pip install ssmax-eval[harness]") == 2
+        assert found.stdout.count("not installed; pip install ssmax-eval[harness]") == 2
     else:
-        assert first.stdout.count("log-likelihoods differ by") == 2
-    assert (tmp_path / "bench.md").read_text() == first.stdout.removesuffix("\n")
+        assert found.stdout.count("log-likelihoods differ by") == 2
     stored = json.loads((tmp_path / "bench.json").read_text())
     assert {found["section"] for found in stored["comparisons"].values()} == set(bench.SECTIONS)
+    for name in ("time.png", "time.pdf", "memory.png", "memory.pdf"):
+        assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_a_bench_goes_on(tiny_folder: Path, tmp_path: Path) -> None:
+    parts = ("--only", "attention,needle")
+    first = call(tiny_folder, *ONE, *parts, "-o", tmp_path)
+    assert first.exit_code == 0, first.output
+    assert "answers equal at 3 of 3 cells" in first.stdout
+    assert (tmp_path / "bench.md").read_text() == first.stdout.removesuffix("\n")
+    stored = json.loads((tmp_path / "bench.json").read_text())
     layer = stored["comparisons"]["attention: one layer, 256 tokens"]
     assert set(layer["seconds"]) - {"lssar, no compiler"} == {*ATTENTIONS, "fused causal sdpa"}
     assert all(len(times) == 1 and times[0] > 0 for times in layer["seconds"].values())
     assert {"processor", "threads", "torch", "transformers"} <= set(stored["machine"])
-    for name in ("time.png", "time.pdf", "memory.png", "memory.pdf"):
-        assert (tmp_path / name).stat().st_size > 1000
 
     del stored["comparisons"]["attention: one layer, 256 tokens"]  # as if it had been killed before that
     (tmp_path / "bench.json").write_text(json.dumps(stored))
-    again = call(tiny_folder, *ONE, "-o", tmp_path)
+    again = call(tiny_folder, *ONE, *parts, "-o", tmp_path)
     assert [line for line in again.stderr.splitlines() if line.endswith("...")] == [
         "attention: one layer, 256 tokens ..."
     ]

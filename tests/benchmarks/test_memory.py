@@ -44,6 +44,7 @@ print(memory.watched(growing, torch.device("cpu")).extra_bytes)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
 def test_freed_blocks_are_not_counted() -> None:
     """A kept one behind every freed block, and each larger than the last: in a heap, none could be used again.

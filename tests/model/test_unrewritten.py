@@ -133,7 +133,7 @@ def test_a_quantised_checkpoint_runs_as_it_is(tiny_folder: Path, tmp_path: Path)
     assert (ssmax_eval.load(str(tiny_folder), "none").token_losses(IDS) - wanted).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("kind", ["mamba", "bloom", "rwkv"])
+@pytest.mark.parametrize("kind", ["bloom", "rwkv", pytest.param("mamba", marks=pytest.mark.slow)])
 def test_the_command_line_runs_it(kind: str, folders: dict[str, Path], tmp_path: Path) -> None:
     command = [
         "run",

@@ -56,6 +56,7 @@ def little(folder: Path) -> tuple[Path, Path]:
     return folder / "runs", folder / "checkpoints"
 
 
+@pytest.mark.slow
 def test_the_page_has_every_claim_and_every_figure(folders: tuple[Path, Path], tmp_path: Path) -> None:
     store, checkpoints = folders
     arguments = [str(store), "--checkpoints", str(checkpoints), "-o", str(tmp_path)]
