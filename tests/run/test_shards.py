@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ from ssmax_eval import read_results
 from ssmax_eval.attention import parse as parse_attention
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
+from ssmax_eval.files import append_line
 from ssmax_eval.measurement import Cell
+from ssmax_eval.run.choosing import Say, log
 from ssmax_eval.run.evaluate import prepare
 from ssmax_eval.run.forecast import forecasts
 from ssmax_eval.run.identity import Run
@@ -111,20 +114,21 @@ def test_prompts_that_begin_alike_stay_together(tmp_path: Path) -> None:
     assert groups == [[1, 3, 5], [2, 4, 6]]
 
 
-RUN: dict[str, Any] = {
-    "attention": ["softmax", "ssmax"], "tasks": ["niah", "loss"], "lengths": [200, 256], "depths": [0, 1], "trials": 3,
-    "documents": 3,
-}  # fmt: skip
-
-
-def planned(folder: Path, root: Path, shard: str | None = None) -> Plan:
-    return prepare(str(folder), output=root, shard=shard, **RUN)
+def planned(folder: Path, root: Path, shard: str | Shard | None = None, say: Say = log.info) -> Plan:
+    """Two tasks, on a text of a few kB, since every process reads the whole of it into tokens."""
+    text = folder.parent / "text.txt"
+    if not text.exists():
+        text.write_text(topics["strings"])
+    return prepare(
+        str(folder), "ssmax", ["niah", "loss"], root, lengths=[200, 256], depths=[0, 1], trials=3,
+        documents=3, texts=text, shard=shard, say=say,
+    )  # fmt: skip
 
 
 def command(folder: Path, root: Path, shard: str | None, dies_after: int | None) -> None:
     """Do what one command does, in a process of its own; die in the middle of a line after so many cells."""
     torch.set_num_threads(1)  # a fork has none of the other threads of its parent
-    plain, count = writing.append_line, Counter[str]()
+    plain, count = append_line, Counter[str]()
 
     def append(path: Path, line: str) -> None:
         count[path.name.partition(".")[0]] += 1
@@ -195,10 +199,7 @@ def test_four_processes_of_which_one_is_killed_then_three(tiny_folder: Path, tmp
 def test_the_dry_run_of_a_shard_is_its_part(tiny_folder: Path, tmp_path: Path) -> None:
     said: list[str] = []
     everything = forecasts(planned(tiny_folder, tmp_path))
-    found = [
-        forecasts(prepare(str(tiny_folder), output=tmp_path, shard=Shard(i, 3), say=said.append, **RUN))
-        for i in (1, 2, 3)
-    ]
+    found = [forecasts(planned(tiny_folder, tmp_path, Shard(i, 3), said.append)) for i in (1, 2, 3)]
     for i, whole in enumerate(everything):
         assert sum(one[i].todo for one in found) == sum(one[i].cells for one in found) == whole.cells
         assert sum(one[i].tokens for one in found) == whole.tokens
