@@ -55,7 +55,7 @@ def cost(cells: Sequence[Cell]) -> int:
     return sum(work(cell.context_length) for cell in cells)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.sampled_from((64, 200, 1000, 4096, 30_000)), min_size=1, max_size=4, unique=True),
     st.integers(1, 6), st.integers(1, 12), st.integers(1, 5), st.integers(1, 9),
