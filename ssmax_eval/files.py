@@ -1,6 +1,7 @@
 """Files that are whole or absent, files of whole lines, and the folder of what is kept between runs."""
 
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -69,7 +70,8 @@ def write_whole(path: Path, content: bytes | str) -> Path:
     the file cannot be written.
     """
     with writing(path):
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+        # Two machines that share a disk may have a process of the same number.
+        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.unfinished")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with unfinished.open("wb") as file:

@@ -112,3 +112,19 @@ def test_a_home_that_is_not_known_stays_as_it_is() -> None:
     assert files.expanded("~no-such-user-here/x") == Path("~no-such-user-here/x")
     assert files.expanded("~\ud800") == Path("~\ud800")
     assert files.expanded("~/x") == Path.home() / "x"
+
+
+def test_two_machines_may_write_a_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of two machines, which may have the same number, write a file on a disk that they share."""
+    path, sync = tmp_path / "run.json", os.fsync
+
+    def meanwhile(file: int) -> None:
+        sync(file)
+        monkeypatch.setattr(os, "fsync", sync)
+        files.write_whole(path, "other")
+        assert path.read_text() == "other"
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    files.write_whole(path, "own")
+    assert path.read_text() == "own"
+    assert list(tmp_path.iterdir()) == [path]

@@ -110,6 +110,7 @@ def test_what_a_suite_cannot_measure_is_left_out_and_said(tmp_path: Path) -> Non
         ('suite: mine\ntitle: "\\ud800"\ntasks: {all: [niah]}', "'title' in .* must be a text of one line"),
         ("suite: mine\ntrials: 3\ntasks: {all: [niah]}", "unknown key in .*'trials'"),
         ("suite: mine\ntasks: {all: [nosuch.yaml]}", "nosuch.yaml"),
+        ("suite: mine\ntasks: {all: [niahh]}", r"unknown task in .*mine\.yaml': 'niahh'.*niah"),
         ("suite: mine\ntasks: {all: [own.yaml]}", "needs a `preset:`"),
     ],
 )
@@ -118,6 +119,13 @@ def test_a_wrong_suite_is_one_line(tmp_path: Path, content: str, says: str) -> N
     with pytest.raises(UserError, match=says) as raised:
         choose([written(tmp_path, content)], {})
     assert "\n" not in str(raised.value)
+    with pytest.raises(UserError, match=says):  # as a report reads it
+        suites.load(str(tmp_path / "mine.yaml"))
+
+
+def test_no_task_is_one_line() -> None:
+    with pytest.raises(UserError, match="no task is given; --task takes names"):
+        choose([], {})
 
 
 def test_an_unknown_task_and_a_suite_with_fields_are_refused() -> None:

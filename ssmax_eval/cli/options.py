@@ -128,6 +128,8 @@ def run_options(command: Any) -> Any:
         click.option("--prefill-chunk", type=click.IntRange(1),
                      help="Tokens that run through the layers at a time. Fewer need less memory."),
         click.option("--retry-failed", is_flag=True, help="Measure failed cells again."),
+        click.option("--shard", metavar="K/N",
+                     help="Measure one part of the cells, as 3/16; auto: as Slurm or torchrun numbers this process."),
         dry_run_option,
         runs_option,
     ]  # fmt: skip

@@ -41,11 +41,11 @@ def run(ctx: click.Context, /, config: str | None, **given: Any) -> None:
 def _run(
     checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
     documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: dict[str, Any],
-    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, dry_run: bool,
-    output: str, as_json: bool, quiet: bool, **loading: Any,
+    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, shard: str | None,
+    dry_run: bool, output: str, as_json: bool, quiet: bool, **loading: Any,
 ) -> None:  # fmt: skip
     from ssmax_eval.run.evaluate import prepare
-    from ssmax_eval.run.plan import execute, summary
+    from ssmax_eval.run.plan import execute, nothing_yet, state_of_shards, summary
     from ssmax_eval.suites import is_own
 
     say = options.sayer(quiet)
@@ -53,7 +53,7 @@ def _run(
         checkpoint_of(checkpoint, loading), attentions, tasks, output,
         lengths=lengths, depths=depths, trials=trials, documents=documents, texts=texts, seed=seed,
         chat_template=False if no_chat_template else None, settings=settings, max_length=max_length,
-        retry_failed=retry_failed, say=say,
+        retry_failed=retry_failed, shard=shard, say=say,
     )  # fmt: skip
     if dry_run:
         print_forecast(planned, as_json)
@@ -63,9 +63,11 @@ def _run(
     try:
         if as_json:
             print_json({"output": output, **_results(planned)})
-        else:
+        elif not (planned.shard and nothing_yet(planned)):
             click.echo(summary(planned, own))
     finally:  # also where every cell has failed, so that there is nothing to sum up
+        if planned.shard:
+            say(f"\n{state_of_shards(planned)}")
         say("\nStored in:\n" + "\n".join(f"  {folder}" for folder in planned.folders))
         too = "".join(f" --suite {shlex.quote(name)}" for name in own)
         say(f"Next: ssmax-eval report {shlex.quote(output)}{too} -o report")
@@ -78,7 +80,7 @@ def _results(planned: "Plan") -> dict[str, Any]:
     from ssmax_eval.run.plan import results
 
     frame = results(planned)
-    measured = (frame["status"] == "ok").any()
+    measured = "status" in frame and (frame["status"] == "ok").any()
     return {
         "runs": [one._asdict() for one in planned_runs(planned)],
         "results": rows(measures(frame).rename(columns={"measure": "quantity"})) if measured else [],

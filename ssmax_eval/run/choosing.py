@@ -41,6 +41,8 @@ def choose(
     beyond `max_length` are left out. UserError for a field that no task has and for a wrong value. A task without any
     length left, and one that needs what was not given, are left out where a suite stands for them; else UserError.
     """
+    if not given:
+        raise UserError("no task is given; --task takes names such as niah,loss")
     wanted = [one for name in given for one in _wanted(name)]
     known = {name for one in wanted for name in one.draft.names}
     for name in changes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ssmax_eval.errors import UserError
 from ssmax_eval.files import read_whole, write_whole
+from ssmax_eval.store.parts import named
 
 NOTE = "attempt.json"
 """In a run's folder, while it is measured: the length, the cells of it that were missing, the deaths so far."""
@@ -20,10 +21,10 @@ MOST = 2
 
 
 class Deaths:
-    """The kills that a run has seen at the length that it was last at."""
+    """The kills that a run, or a `part` of it ("03-of-16"), has seen at the length that it was last at."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / NOTE
+    def __init__(self, folder: Path, part: str = "") -> None:
+        self.path = folder / named(NOTE, part)
         self._note = self._read()
 
     def at(self, length: int, missing: int) -> int:

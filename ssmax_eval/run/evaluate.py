@@ -9,6 +9,7 @@ from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
 from ssmax_eval.run.choosing import Say, choose, log
 from ssmax_eval.run.plan import Plan, execute, plan, results
+from ssmax_eval.run.shards import Shard, parse
 from ssmax_eval.tasks import Task
 from ssmax_eval.tasks.trained import advice
 
@@ -46,7 +47,7 @@ def evaluate(
         progress: show a bar in a terminal and in a notebook; elsewhere, `say` a line now and then.
         say: called with each line that a person may want to read; by default they go to logging.
         **options: what `prepare` takes besides: lengths, depths, trials, documents, texts, seed, chat_template,
-            settings, max_length, retry_failed, and how the checkpoint is loaded (dtype, device, rope, ...).
+            settings, max_length, retry_failed, shard, and how the checkpoint is loaded (dtype, device, rope, ...).
 
     Raises:
         UserError: for anything that the caller can mend, in one line.
@@ -80,6 +81,7 @@ def prepare(
     settings: Mapping[str, Any] | None = None,
     max_length: int | None = None,
     retry_failed: bool = False,
+    shard: str | Shard | None = None,
     say: Say = log.info,
     **loading: Any,
 ) -> Plan:
@@ -99,6 +101,8 @@ def prepare(
         settings: any other fields of the tasks, by name.
         max_length: leave out context lengths beyond this.
         retry_failed: measure failed cells again.
+        shard: measure one part of the cells: "3/16" for the third of sixteen, "auto" where Slurm or torchrun numbers
+            the processes. Several processes share an evaluation so; each has the same arguments besides.
         say: as in `evaluate`.
         **loading: fields of `Checkpoint`: revision, dtype, device, device_map, rope_theta_scale, rope, train_length,
             trust_remote_code, allow_pickle.
@@ -115,7 +119,9 @@ def prepare(
     elif loading:
         raise UserError(f"{sorted(loading)[0]!r} is given with the Checkpoint itself, not beside it")
     attentions = _several(attention, (str, Attention))
-    planned = plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed, say=say)
+    if shard is not None and not isinstance(shard, Shard):
+        shard = parse(str(shard))
+    planned = plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed, shard=shard, say=say)
     if line := advice(checkpoint.name, checkpoint.label, checkpoint.folder, chosen):
         say(line)
     return planned

@@ -14,7 +14,7 @@ class Forecast(NamedTuple):
     task: str
     attention: str
     cells: int
-    """Cells of the grid."""
+    """Cells of the grid, or of the shard."""
     todo: int
     """Those of them that are still to be measured."""
     tokens: int
@@ -29,7 +29,7 @@ def forecasts(plan: Plan) -> list[Forecast]:
         Forecast(
             run.task.name,
             describe(run.attention),
-            len(run.task.cells()),
+            len(plan.cells[run]),
             len(cells),
             sum(cell.context_length for cell in cells),
             estimate.seconds(plan.checkpoint, cells) if cells else 0.0,
@@ -48,5 +48,6 @@ def forecast(plan: Plan) -> str:
         for f in found
     ]
     total = duration(sum(f.seconds for f in found))
-    lines.append(f"About {total} in all: a rough figure, from the rate at which this machine multiplies matrices.")
+    what = f"for shard {plan.shard}" if plan.shard else "in all"
+    lines.append(f"About {total} {what}: a rough figure, from the rate at which this machine multiplies matrices.")
     return "\n".join(lines)

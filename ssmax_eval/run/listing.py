@@ -51,7 +51,7 @@ def list_runs(paths: Sequence[str | PathLike[str]]) -> list[RunState]:
 def planned_runs(plan: Plan) -> list[RunState]:
     """Return how far each run of a plan is; missing are the cells of the plan alone."""
     return [
-        _counted(Path(folder), run.description["columns"], run.task.cells())
+        _counted(Path(folder), run.description["columns"], plan.cells[run])
         for run, folder in zip(plan.runs, plan.folders, strict=True)
     ]
 

@@ -52,7 +52,7 @@ def measure(
     bound = run.task.bind(model)
     with store.writer(run.name, run.description, {"kind": "session", **session}) as writer:
         todo = missing(cells, writer.cells, retry_failed=retry_failed)
-        deaths = Deaths(writer.folder)
+        deaths = Deaths(writer.folder, writer.part)
         if retry_failed:
             deaths.forget()
         chunk_before, shrunk = model.prefill_chunk, dict[str, dict[str, int]]()

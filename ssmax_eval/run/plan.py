@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from ssmax_eval.run.identity import Run
 from ssmax_eval.run.measure import measure, missing
 from ssmax_eval.run.progress import Progress
 from ssmax_eval.run.session import session
+from ssmax_eval.run.shards import Shard, part
 from ssmax_eval.store import Store, read_results
 from ssmax_eval.tasks import Task
 
@@ -29,10 +31,14 @@ class Plan:
     """The runs of one command, and the cells of each that are still to be measured."""
 
     checkpoint: Checkpoint
+    cells: Mapping[Run, list[Cell]]
+    """Runs in order, each with its cells: all of them, or those of the shard."""
     todo: Mapping[Run, list[Cell]]
-    """Runs in order, each with the cells that the store does not have."""
+    """The same without the cells that the store has."""
     store: Store
     retry_failed: bool = False
+    shard: Shard | None = None
+    """Which of several processes this one is; None where it measures everything."""
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -52,11 +58,13 @@ def plan(
     output: str | PathLike[str],
     *,
     retry_failed: bool = False,
+    shard: Shard | None = None,
     say: Say = log.info,
 ) -> Plan:
     """Return every task under every attention. Raise every UserError that can be found without loading the weights.
 
-    A task that looks into attention is left out, and that is said, where the model is not rewritten.
+    With a `shard`, the plan has its part of the cells. A task that looks into attention is left out, and that is said,
+    where the model is not rewritten.
     """
     parsed = [parse(given) if isinstance(given, str) else given for given in attentions]
     for task in chosen:
@@ -64,12 +72,24 @@ def plan(
     chosen = [task.on(checkpoint) for task in chosen]
     resolved = [resolve(checkpoint, attention) for attention in parsed]
     _ = checkpoint.device_and_dtype
-    store = Store(output)
+    store = Store(output, shard.part if shard else "")
     runs = dict.fromkeys(
         Run(checkpoint, attention, task) for attention in resolved for task in _possible(attention, chosen, say)
     )
-    todo = {run: missing(run.task.cells(), store.cells(run.name), retry_failed=retry_failed) for run in runs}
-    return Plan(checkpoint, todo, store, retry_failed)
+    cells = {run: run.task.cells() for run in runs}
+    if shard:
+        cells = _of_shard(checkpoint, cells, shard, say)
+    todo = {run: missing(cells[run], store.cells(run.name), retry_failed=retry_failed) for run in runs}
+    return Plan(checkpoint, cells, todo, store, retry_failed, shard)
+
+
+def _of_shard(checkpoint: Checkpoint, cells: Mapping[Run, list[Cell]], shard: Shard, say: Say) -> dict[Run, list[Cell]]:
+    """The part of the cells that a shard measures, which is said."""
+    work = lru_cache(partial(estimate.work, checkpoint))
+    mine = part(cells, shard, work)
+    own, whole = ([work(cell.context_length) for some in grid.values() for cell in some] for grid in (mine, cells))
+    say(f"Shard {shard}: {len(own)} of {_counted(len(whole))}, {sum(own) / max(sum(whole), 1):.1%} of the work")
+    return mine
 
 
 def _possible(attention: Attention, chosen: Sequence[Task], say: Say) -> list[Task]:
@@ -102,7 +122,7 @@ def execute(
         if run not in todo:
             plan.store.describe(run.name, run.description)
     if not todo:
-        say("Everything is in the store already.")
+        say(f"Everything{f' of shard {plan.shard}' if plan.shard else ''} is in the store already.")
         return
     say(f"Loading {plan.checkpoint.label} ...")
     hf = plan.checkpoint.load()
@@ -126,7 +146,7 @@ def _execute_one(
 ) -> None:
     cells = plan.todo[run]
     title = f"{run.task.name} | {describe(run.attention)}"
-    done = len(run.task.cells()) - len(cells)
+    done = len(plan.cells[run]) - len(cells)
     say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
     sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
@@ -142,7 +162,7 @@ def _execute_one(
             progress.finished([measurement.cell])
 
     measure(
-        run, model, plan.store, cells, session=session(run, model, sizes), batch_size=sizes,
+        run, model, plan.store, cells, session=session(run, model, sizes, plan.shard), batch_size=sizes,
         retry_failed=plan.retry_failed, progress=stored,
     )  # fmt: skip
     if progress is not None and left:
@@ -153,6 +173,17 @@ def _execute_one(
 
 def _counted(cells: int) -> str:
     return "1 cell" if cells == 1 else f"{cells} cells"
+
+
+def nothing_yet(plan: Plan) -> bool:
+    """Return whether no process has stored any cell of these runs: a shard may have none to measure."""
+    return not any(plan.store.cells(run.name) for run in plan.runs)
+
+
+def state_of_shards(plan: Plan) -> str:
+    """Return, for a person, what the other shards have still to do once this one is finished."""
+    left = sum(len(missing(run.task.cells(), plan.store.cells(run.name))) for run in plan.runs)
+    return f"Shard {plan.shard} is finished. Still missing, of all shards together: {_counted(left)}."
 
 
 def results(plan: Plan) -> "pd.DataFrame":

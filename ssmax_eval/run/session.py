@@ -13,11 +13,12 @@ import transformers
 from ssmax_eval import __version__
 from ssmax_eval.model import Model
 from ssmax_eval.run.identity import Run
+from ssmax_eval.run.shards import Shard
 from ssmax_eval.tasks import TASKS
 from ssmax_eval.user_code import place_of
 
 
-def session(run: Run, model: Model, sizes: Mapping[int, int]) -> dict[str, Any]:
+def session(run: Run, model: Model, sizes: Mapping[int, int], shard: Shard | None = None) -> dict[str, Any]:
     """Return the record of a session; `sizes` is how many cells of each context length are measured together."""
     device: torch.device = model.hf.device
     template = getattr(run.checkpoint.tokenizer, "chat_template", None)
@@ -26,6 +27,7 @@ def session(run: Run, model: Model, sizes: Mapping[int, int]) -> dict[str, Any]:
         "kind": "session",
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": ["ssmax-eval", *sys.argv[1:]],
+        **({"shard": str(shard)} if shard else {}),
         "given": given(run),
         "versions": {
             "ssmax_eval": __version__,

@@ -1,4 +1,5 @@
 """A folder of runs: `run.json` says what was run, `cells.jsonl` holds one line a finished cell.
+Shards of a run have files of their own beside these, `cells.03-of-16.jsonl`, and readers take all of them together.
 
 A line is written whole and synced, so that a run killed at any moment loses at most the cell it was in. A line cut off
 by a kill is dropped when the run is next opened for writing, and ignored by readers. `cells.pack` holds the cells of a

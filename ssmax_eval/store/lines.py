@@ -1,4 +1,4 @@
-"""Lines of `cells.jsonl` and `sessions.jsonl`: sealed with a checksum when written, checked when read."""
+"""Lines of files of cells and of sessions: sealed with a checksum when written, checked when read."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ssmax_eval.files import whole_lines
 from ssmax_eval.measurement import Measurement
+from ssmax_eval.store.parts import named, parts_with
 from ssmax_eval.store.upgrade import session_with_kind
 
 CELLS_FILE, SESSIONS_FILE = "cells.jsonl", "sessions.jsonl"
@@ -57,14 +58,25 @@ def stored_cells(path: Path) -> Iterator[Stored]:
 
 
 def read_sessions(folder: Path) -> list[dict[str, Any]]:
-    """Return what was recorded of the processes that measured a run; each entry has a `kind`."""
-    path, entries = folder / SESSIONS_FILE, []
+    """Return what was recorded of the processes that measured a run, its shards too; each entry has a `kind`.
+
+    The entries of a file stand in its order; those of several are merged by the time at which their session started.
+    """
+    entries: list[tuple[str, dict[str, Any]]] = []
+    for part in parts_with(folder, SESSIONS_FILE):
+        latest = ""
+        for entry in _sessions(folder / named(SESSIONS_FILE, part)):
+            latest = max(latest, str(entry.get("started", "")))
+            entries.append((latest, entry))
+    return [entry for _, entry in sorted(entries, key=lambda one: one[0])]
+
+
+def _sessions(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(whole_lines(path), start=1):
         try:
-            entries.append(session_with_kind(_mapping(unsealed(line))))
+            yield session_with_kind(_mapping(unsealed(line)))
         except ValueError as error:
             log.warning("%s, line %d is damaged and left out: %s", path, number, error)
-    return entries
 
 
 def _mapping(line: bytes) -> dict[str, Any]:

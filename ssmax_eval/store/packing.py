@@ -12,6 +12,7 @@ import json
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +20,53 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.files import read_whole, write_whole
 from ssmax_eval.measurement import Cell
 from ssmax_eval.store.decimals import Packed, pack_column, unpack_column
-from ssmax_eval.store.lines import CELLS_FILE, Stored, stored_cell, stored_cells
+from ssmax_eval.store.lines import CELLS_FILE, SESSIONS_FILE, Stored, read_sessions, sealed, stored_cell, stored_cells
 from ssmax_eval.store.lock import locked
+from ssmax_eval.store.parts import named, parts_with
 
 PACKED_FILE = "cells.pack"
 MAGIC, VERSION = "ssmax-eval packed cells", 1
 
 
 def all_cells(folder: Path) -> dict[Cell, Stored]:
-    """Return what a run has measured, by cell: first what is packed, then its lines. The last word on a cell counts.
+    """Return what a run has measured, by cell: first what is packed, then its lines, then those of shards by name.
 
-    A damaged line is named in a warning and left out. UserError where the packed file is damaged.
+    Of a cell that is there more than once, a finished measurement counts before a failed one, and of two alike the
+    last in this order. A damaged line is named in a warning and left out. UserError where the packed file is damaged.
     """
-    lines = list(stored_cells(folder / CELLS_FILE))  # first: `pack` may remove them while the packed file is read
-    packed = folder / PACKED_FILE
-    cells = {one.measurement.cell: one for one in _read_packed(packed)} if packed.exists() else {}
-    return cells | {one.measurement.cell: one for one in lines}
+    files = [folder / named(CELLS_FILE, part) for part in parts_with(folder, CELLS_FILE)]
+    lines = [one for file in files for one in stored_cells(file)]  # first: `pack` may remove them in the meantime
+    packed, cells = folder / PACKED_FILE, dict[Cell, Stored]()
+    for one in [*(_read_packed(packed) if packed.exists() else ()), *lines]:
+        cell = one.measurement.cell
+        if cell not in cells or one.measurement.error is None or cells[cell].measurement.error is not None:
+            cells[cell] = one
+    return cells
 
 
 def pack(folder: Path) -> Path:
     """Put all cells of a run into its packed file, and remove their lines; return the file.
 
-    It is read back and compared, digit by digit, before any line is removed. Damaged lines go, after a warning. The
-    run can go on afterwards. UserError when another process is writing the run.
+    It is read back and compared, digit by digit, before any line is removed. Damaged lines go, after a warning. What
+    shards have recorded of their sessions goes into the run's one file. The run can go on afterwards. UserError when
+    another process is writing the run, or a shard of it.
     """
-    with locked(folder):
+    with ExitStack() as held:
+        parts = {"", *parts_with(folder, CELLS_FILE), *parts_with(folder, SESSIONS_FILE)}
+        for part in sorted(parts):
+            held.enter_context(locked(folder, part))
         records = [one.record for one in all_cells(folder).values()]
         content = packed_records(records)
         if [json.dumps(record) for record in unpacked_records(content)] != [json.dumps(record) for record in records]:
             raise AssertionError(f"{folder} does not survive packing; its lines are kept")
         path = write_whole(folder / PACKED_FILE, content)
-        (folder / CELLS_FILE).unlink(missing_ok=True)
+        if parts != {""}:
+            sessions = [sealed(json.dumps(entry)) + "\n" for entry in read_sessions(folder)]
+            write_whole(folder / SESSIONS_FILE, "".join(sessions))
+        for part in parts:
+            (folder / named(CELLS_FILE, part)).unlink(missing_ok=True)
+            if part:
+                (folder / named(SESSIONS_FILE, part)).unlink(missing_ok=True)
     return path
 
 

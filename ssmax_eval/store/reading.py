@@ -12,6 +12,7 @@ from ssmax_eval.measurement import Measurement
 from ssmax_eval.store.description import RUN_FILE, read_description
 from ssmax_eval.store.lines import CELLS_FILE, read_sessions
 from ssmax_eval.store.packing import PACKED_FILE, all_cells
+from ssmax_eval.store.parts import part_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,9 +34,9 @@ def run_folders(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for path in map(Path, paths):
-        for cells in (*path.glob(f"*/{CELLS_FILE}"), *path.glob(f"*/{PACKED_FILE}")):
-            if not (cells.parent / RUN_FILE).exists():
-                log.warning("%s is left out: it holds cells and no %s; measure it again", cells.parent, RUN_FILE)
+        holding = {file.parent for file in path.glob("*/cells.*") if _holds_cells(file)}
+        for folder in sorted(folder for folder in holding if not (folder / RUN_FILE).exists()):
+            log.warning("%s is left out: it holds cells and no %s; measure it again", folder, RUN_FILE)
         here = [path] if (path / RUN_FILE).exists() else sorted(child.parent for child in path.glob(f"*/{RUN_FILE}"))
         if not here:
             raise UserError(f"no runs in {str(path)!r}; give a run's folder or the folder of runs given to --output")
@@ -43,6 +44,10 @@ def run_folders(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
             if found.setdefault(folder.name, folder).resolve() != folder.resolve():
                 raise UserError(f"{str(folder)!r} and {str(found[folder.name])!r} are the same run; give one of them")
     return list(found.values())
+
+
+def _holds_cells(file: Path) -> bool:
+    return file.name == PACKED_FILE or part_of(file, CELLS_FILE) is not None
 
 
 def read_runs(*paths: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:

@@ -137,6 +137,16 @@ class Task(ABC):
         if batch:
             yield batch
 
+    def together(self, cells: Sequence[Cell]) -> list[list[Cell]]:
+        """Return cells in groups whose contexts begin alike, so that one process should measure all of a group.
+
+        Here: cells that differ in depth alone.
+        """
+        groups: dict[Cell, list[Cell]] = {}
+        for cell in cells:
+            groups.setdefault(replace(cell, depth=None), []).append(cell)
+        return list(groups.values())
+
     def read(self) -> list[Text]:
         """Read the texts that this task measures on. UserError where they cannot be read."""
         return read_texts(self.texts)

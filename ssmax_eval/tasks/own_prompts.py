@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -143,6 +143,20 @@ class Prompts(AnswerTask):
                 found.append((length, line.input, Cell.of(length, line=number, **dict(line.groups))))
         # Prompts that begin alike stand together: what they share runs once.
         return [cell for _, _, cell in sorted(found, key=lambda one: one[:2])]
+
+    def together(self, cells: Sequence[Cell]) -> list[list[Cell]]:
+        """Return neighbours in groups: a prompt is in that of the one before where half of it begins alike."""
+        groups: list[list[Cell]] = []
+        before = ""
+        for cell in cells:
+            text = self.lines[cell.coordinates()["line"]].input
+            half = (len(text) + 1) // 2
+            if groups and groups[-1][0].context_length == cell.context_length and before[:half] == text[:half]:
+                groups[-1].append(cell)
+            else:
+                groups.append([cell])
+            before = text
+        return groups
 
     def settings(self) -> dict[str, Any]:
         said = json.dumps(list(self.lines.values()))
