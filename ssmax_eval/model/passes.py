@@ -75,6 +75,7 @@ class Pass:
                 "give an attention such as softmax"
             )
         start, looked_at = self.length, dict[int, Tensor]()
+        heads = self.rewriting.heads if self.rewriting is not None else None
         here = sorted({row - start for row in rows if start <= row < start + ids.shape[1]})
         self.rows = self.rows + [start + row for row in here]
         self.ids = torch.cat((self.ids, ids), 1) if start else ids
@@ -86,7 +87,8 @@ class Pass:
             if reduce is not None:
                 chosen = kept[:, :, [self.rows.index(row) for row in rows]]
                 at = torch.tensor(rows, device=chosen.device) - start
-                looked_at[layer] = reduce(attention.weights(call.at(at, chosen))).cpu()
+                weights = attention.weights(call.at(at, chosen))
+                looked_at[layer] = reduce(weights if heads is None else heads.all(weights)).cpu()
 
         output = self._run(ids, probe if rows else None, start)
         if reduce is not None and not looked_at:

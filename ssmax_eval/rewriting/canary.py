@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from ssmax_eval.attention.softmax import Softmax
 from ssmax_eval.errors import UserError
 from ssmax_eval.rewriting import seam
+from ssmax_eval.rewriting.heads import verify_heads
 from ssmax_eval.rewriting.rewriting import Rewriting
 
 LENGTH = 24
@@ -25,12 +26,14 @@ UNNORMALISED = ("Linear", "Lightning", "Delta", "Recurrent")
 def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     """Prove, on a few tokens, that a model is rewritten faithfully. UserError otherwise.
 
-    Its output is finite. Every attention layer went through our function. No row saw the future. And with plain
-    softmax in the same place the model gives its own logits, so that nothing it passes was lost on the way.
+    Its output is finite. Every attention layer went through our function. No row saw the future. With plain softmax
+    in the same place the model gives its own logits, so that nothing it passes was lost on the way. And where several
+    processes hold the model, the heads of each attend as they would together.
     """
     name = type(hf).__name__
     rewriting.calls.clear()
     ids, changed = inputs(hf)
+    verify_heads(hf, rewriting, ids)
     with _watched(hf, rewriting) as reached:
         logits = hf(input_ids=ids, use_cache=False).logits
     refuse_not_finite(name, logits)
