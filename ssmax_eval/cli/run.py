@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ssmax_eval.cli import options
+from ssmax_eval.cli.following import silent
 from ssmax_eval.cli.forecast import print_forecast
 from ssmax_eval.cli.machine import json_option, print_json, rows
 from ssmax_eval.cli.options import checkpoint_of
@@ -33,9 +34,13 @@ def run(ctx: click.Context, /, config: str | None, **given: Any) -> None:
       ssmax-eval run org/model --suite ruler --lengths 4k,8k --trials 20
       ssmax-eval run --config experiment.yaml --json --quiet
     """
+    from ssmax_eval.checkpoint.parallel import follows, leave
     from ssmax_eval.cli.experiment import chosen
 
-    _run(**chosen(ctx, given, config))
+    options_given = chosen(ctx, given, config)
+    with silent(follows(options_given["tensor_parallel"])):
+        _run(**options_given)
+        leave()
 
 
 def _run(

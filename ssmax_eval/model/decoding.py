@@ -16,6 +16,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.checkpoint.rope import forget_lengths
 from ssmax_eval.memory import SHARE, available
 from ssmax_eval.model.cache import Stack
@@ -46,14 +47,14 @@ def with_one_cache(model: "Model", writings: Sequence[Writing]) -> Iterator[None
     reader, left = model.reader(share=True), list(writings)
 
     def begin(writing: Writing) -> None:
-        prompt = _batch([writing], model.hf.device)
+        prompt = _batch([writing], model.device)
         hidden, start, _ = reader.read(prompt, 1)
         last = prompt.shape[1] - 1 - start
         _choose(model.logits(hidden, last, last + 1), [writing])
 
     while left:
         begin(left[0])
-        count = _fitting(left, _bytes_per_token(reader.cache), model.hf.device, same_length=not model.paddable)
+        count = _fitting(left, _bytes_per_token(reader.cache), model.device, same_length=not model.paddable)
         yield from _together(model, left[:count], reader, begin)
         left = left[count:]
 
@@ -78,7 +79,7 @@ def _together(
 
 def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]:
     """Write on, a token a step; who has ended leaves the stack."""
-    device, rewriting = model.hf.device, model.rewriting
+    device, rewriting = model.device, model.rewriting
     assert rewriting is not None
     while rows:
         ids = torch.tensor([[writing.last] for writing in rows], device=device)
@@ -93,7 +94,7 @@ def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]
 
 def _choose(logits: Tensor, rows: Sequence[Writing]) -> None:
     """Give each writing the likeliest token of its logits [B, 1, vocabulary]; in float32, as transformers chooses."""
-    last = logits[:, -1].float()
+    last = processes().same(logits[:, -1].float())
     _note_broken(last, rows)
     for writing, token in zip(rows, last.argmax(-1).tolist(), strict=True):
         writing.take(token)
@@ -117,7 +118,7 @@ def _fitting(writings: Sequence[Writing], per_token: float, device: torch.device
 
     They have the same length, or none is less than half as long as another, since it would be mostly padding.
     """
-    free = SHARE * available(device)
+    free = SHARE * min(processes().every(available(device)))
     lengths, room = list[int](), 0
     for before, writing in enumerate(writings[:MOST_ROWS]):
         lengths.append(writing.length)
@@ -132,11 +133,11 @@ def by_generate(model: "Model", writings: Sequence[Writing]) -> Iterator[None]:
     """Let transformers' `generate` write, for prompts of one length together. Yields after each batch of them."""
     left, per_token = list(writings), _guessed_bytes_per_token(model.hf)
     while left:
-        count = _fitting(left, per_token, model.hf.device, same_length=True)
+        count = _fitting(left, per_token, model.device, same_length=True)
         together, left = left[:count], left[count:]
         generate(
             model,
-            _batch(together, model.hf.device),
+            _batch(together, model.device),
             max(writing.most for writing in together),
             logits_processor=LogitsProcessorList([_Forcing(together)]),
             stopping_criteria=StoppingCriteriaList([_Following(together)]),
@@ -169,13 +170,23 @@ def generate(model: "Model", ids: Tensor, max_new_tokens: int, **hooks: Any) -> 
         eos_token_id=own.eos_token_id,
         pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0,
     )
+    processors = LogitsProcessorList([_Same(), *hooks.pop("logits_processor", ())])
     model.hf.generation_config = greedy  # or its repetition penalty, say, would be put into ours
     try:
         mask = torch.ones_like(ids)
-        output: Tensor = model.hf.generate(ids, attention_mask=mask, generation_config=greedy, **hooks)
+        output: Tensor = model.hf.generate(
+            ids, attention_mask=mask, generation_config=greedy, logits_processor=processors, **hooks
+        )
     finally:
         model.hf.generation_config = own
     return output
+
+
+class _Same(LogitsProcessor):  # type: ignore[misc]
+    """Lets all processes that hold the model choose by the logits of the first."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        return processes().same(scores)
 
 
 class _Forcing(LogitsProcessor):  # type: ignore[misc]

@@ -14,6 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ssmax_eval.attention import Attention, Shape, Unrewritten
 from ssmax_eval.attention.functions import at_least_float32
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.checkpoint.devices import input_device
+from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.checkpoint.rope import refuse_length_dependence
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.completing import Completion, Request
@@ -81,6 +83,11 @@ class Model:
             raise UserError("this checkpoint has no tokenizer; put its tokenizer files beside its weights")
         return self._tokenizer
 
+    @cached_property
+    def device(self) -> torch.device:
+        """The device that the model takes its tokens on."""
+        return input_device(self.hf)
+
     @property
     def max_positions(self) -> int | None:
         """Tokens beyond which the model cannot run at all (a learned position table), or None."""
@@ -95,12 +102,14 @@ class Model:
     @cached_property
     def resumable(self) -> bool:
         """Whether a pass can be cut back and read on from, so that what texts have in common runs once."""
-        return self.rewriting is not None and resumable(self.hf, self.rewriting)
+        found = self.rewriting is not None and resumable(self.hf, self.rewriting)
+        return all(processes().every(found))
 
     @cached_property
     def paddable(self) -> bool:
         """Whether texts of several lengths can be read on together."""
-        return self.rewriting is not None and self.resumable and paddable(self.hf, self.rewriting, self.body)
+        found = self.rewriting is not None and self.resumable and paddable(self.hf, self.rewriting, self.body)
+        return all(processes().every(found))
 
     @cached_property
     def body(self) -> torch.nn.Module:
@@ -202,7 +211,7 @@ class Model:
 
     def _batch(self, ids: Any) -> Tensor:
         batch = torch.as_tensor(ids)
-        return (batch if batch.ndim == 2 else batch[None]).to(self.hf.device)
+        return (batch if batch.ndim == 2 else batch[None]).to(self.device)
 
     def _pass(self, room: int) -> Pass:
         return Pass(self.hf, self.rewriting, room=room, body=self.body)
@@ -223,7 +232,7 @@ class Model:
         whatever the architecture does to its logits (scaling, soft-capping) is kept.
         """
         piece = type(hidden)(last_hidden_state=hidden[0][:, start:stop])
-        blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.hf.device)
+        blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.device)
         with answering(self.body, lambda *_, **__: piece):
             logits: Tensor = self.hf(input_ids=blank, use_cache=False).logits
             return logits

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from ssmax_eval.attention import Attention, Call
+from ssmax_eval.checkpoint.devices import input_device
 from ssmax_eval.checkpoint.rope import forget_lengths, length_dependent
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.cache import LayerWithRoom, Stack, cache_for
@@ -170,7 +171,7 @@ def body_of(hf: PreTrainedModel) -> nn.Module:
     for part in parts:
         with answering(part, reached):
             try:
-                hf(input_ids=torch.zeros(1, 1, dtype=torch.long, device=hf.device), use_cache=False)
+                hf(input_ids=torch.zeros(1, 1, dtype=torch.long, device=input_device(hf)), use_cache=False)
             except _ReachedError:
                 return part
     raise UserError(f"{type(hf).__name__} has no part that computes hidden states, so logits cannot be made in slices")

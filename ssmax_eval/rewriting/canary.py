@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ssmax_eval.attention.softmax import Softmax
+from ssmax_eval.checkpoint.devices import input_device
 from ssmax_eval.errors import UserError
 from ssmax_eval.rewriting import seam
 from ssmax_eval.rewriting.heads import verify_heads
@@ -91,7 +92,7 @@ def inputs(hf: PreTrainedModel) -> tuple[Tensor, Tensor]:
     """Return random tokens, int64 [1, LENGTH], and the same with the last of them changed."""
     generator = torch.Generator().manual_seed(0)
     vocabulary = hf.get_input_embeddings().num_embeddings
-    ids = torch.randint(vocabulary, (1, LENGTH), generator=generator).to(hf.get_input_embeddings().weight.device)
+    ids = torch.randint(vocabulary, (1, LENGTH), generator=generator).to(input_device(hf))
     changed = ids.clone()
     changed[:, -CHANGED:] = (changed[:, -CHANGED:] + 1) % vocabulary
     return ids, changed

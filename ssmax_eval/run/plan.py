@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
 from ssmax_eval.attention import Attention, Unrewritten, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.checkpoint.parallel import processes, refuse_difference
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.model import Model, resolve, running
@@ -97,9 +98,13 @@ def execute(
     `batch_size` is how many cells are measured together; None chooses it for each context length. `progress` shows a
     bar in a terminal and in a notebook; elsewhere it says a line now and then.
     """
+    plan.checkpoint.join()
+    plan = agreed(plan)
+    if not processes().leads:
+        say, progress = _nothing, False
     todo = [run for run, cells in plan.todo.items() if cells]
     for run in plan.runs:
-        if run not in todo:
+        if run not in todo and processes().leads:
             plan.store.describe(run.name, run.description)
     if not todo:
         say("Everything is in the store already.")
@@ -113,6 +118,17 @@ def execute(
                 for run in todo:
                     if run.attention == attention:
                         _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)
+    processes().every(None)  # all is stored
+
+
+def agreed(plan: Plan) -> Plan:
+    """Return the plan that the first of the processes has that hold the model: the store may have grown meanwhile."""
+    refuse_difference("the runs", [run.name for run in plan.todo])
+    return replace(plan, todo=dict(zip(plan.todo, processes().first(list(plan.todo.values())), strict=True)))
+
+
+def _nothing(_: str) -> None:
+    """Say nothing."""
 
 
 def _progress(plan: Plan, todo: Sequence[Run], say: Say) -> Progress:
@@ -129,7 +145,7 @@ def _execute_one(
     done = len(run.task.cells()) - len(cells)
     say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
-    sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
+    sizes = {n: min(processes().every(batch_size or estimate.batch_size(plan.checkpoint, n))) for n in lengths}
     failed, left = 0, set(cells)
     if progress is not None:
         progress.begin(title)

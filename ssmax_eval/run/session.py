@@ -19,7 +19,7 @@ from ssmax_eval.user_code import place_of
 
 def session(run: Run, model: Model, sizes: Mapping[int, int]) -> dict[str, Any]:
     """Return the record of a session; `sizes` is how many cells of each context length are measured together."""
-    device: torch.device = model.hf.device
+    device: torch.device = model.device
     template = getattr(run.checkpoint.tokenizer, "chat_template", None)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
