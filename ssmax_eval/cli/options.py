@@ -127,6 +127,8 @@ def run_options(command: Any) -> Any:
                      help="Cells measured together, or auto."),
         click.option("--prefill-chunk", type=click.IntRange(1),
                      help="Tokens that run through the layers at a time. Fewer need less memory."),
+        click.option("--offload-cache", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True,
+                     help="Keep keys and values in the processor's memory; auto: where the GPU's is too small."),
         click.option("--tensor-parallel", type=click.IntRange(1), default=1, metavar="N",
                      help="Processes, started by torchrun, that hold the model together (see docs/scale.md)."),
         click.option("--retry-failed", is_flag=True, help="Measure failed cells again."),

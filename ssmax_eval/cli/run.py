@@ -46,8 +46,8 @@ def run(ctx: click.Context, /, config: str | None, **given: Any) -> None:
 def _run(
     checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
     documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: dict[str, Any],
-    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, dry_run: bool,
-    output: str, as_json: bool, quiet: bool, **loading: Any,
+    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, offload_cache: str, retry_failed: bool,
+    dry_run: bool, output: str, as_json: bool, quiet: bool, **loading: Any,
 ) -> None:  # fmt: skip
     from ssmax_eval.run.evaluate import prepare
     from ssmax_eval.run.plan import execute, summary
@@ -61,10 +61,13 @@ def _run(
         retry_failed=retry_failed, say=say,
     )  # fmt: skip
     if dry_run:
-        print_forecast(planned, as_json)
+        print_forecast(planned, as_json, offload_cache)
         return
     own = [name for name in tasks if isinstance(name, str) and is_own(name)]
-    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
+    execute(
+        planned, batch_size=batch_size, prefill_chunk=prefill_chunk, offload_cache=offload_cache, say=say,
+        progress=not quiet,
+    )  # fmt: skip
     try:
         if as_json:
             print_json({"output": output, **_results(planned)})

@@ -1,6 +1,6 @@
 """Greedy decoding of many requests: with one cache for all, or by transformers' own `generate`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ def with_one_cache(model: "Model", writings: Sequence[Writing]) -> Iterator[None
 
     while left:
         begin(left[0])
-        count = _fitting(left, _bytes_per_token(reader.cache), model.device, same_length=not model.paddable)
+        count = _fitting(left, _bytes_per_token(reader.cache, model.device), same_length=not model.paddable)
         yield from _together(model, left[:count], reader, begin)
         left = left[count:]
 
@@ -107,33 +107,38 @@ def _note_broken(logits: Tensor, rows: Sequence[Writing]) -> None:
             writing.fail()
 
 
-def _bytes_per_token(cache: DynamicCache) -> float:
-    """Return what keys and values of all layers take for a token of one text."""
+def _bytes_per_token(cache: DynamicCache, device: torch.device) -> dict[torch.device, float]:
+    """Return what keys and values take for a token of one text, by device.
+
+    All layers where they are kept; two layers on the model's own device, where that is another.
+    """
     layers: Any = cache.layers
-    return float(sum(x.nbytes for layer in layers for x in (layer.keys, layer.values)) / cache.get_seq_length())
+    every = sum(x.nbytes for layer in layers for x in (layer.keys, layer.values)) / cache.get_seq_length()
+    return {device: 2 * every / len(layers), layers[0].keys.device: every}
 
 
-def _fitting(writings: Sequence[Writing], per_token: float, device: torch.device, *, same_length: bool) -> int:
+def _fitting(writings: Sequence[Writing], per_token: Mapping[torch.device, float], *, same_length: bool) -> int:
     """Return how many of the first texts to decode together: as many as fit into memory at `per_token` bytes.
 
     They have the same length, or none is less than half as long as another, since it would be mostly padding.
     """
-    free = SHARE * min(processes().every(available(device)))
+    most = SHARE * min(available(device) / need for device, need in per_token.items())  # tokens
+    most = min(processes().every(most))
     lengths, room = list[int](), 0
     for before, writing in enumerate(writings[:MOST_ROWS]):
         lengths.append(writing.length)
         room = max(room, writing.most)
         apart = max(lengths) > (1 if same_length else 2) * min(lengths)
-        if before and (apart or (before + 1) * (max(lengths) + room) * per_token > free):
+        if before and (apart or (before + 1) * (max(lengths) + room) > most):
             return before
     return len(lengths)
 
 
 def by_generate(model: "Model", writings: Sequence[Writing]) -> Iterator[None]:
     """Let transformers' `generate` write, for prompts of one length together. Yields after each batch of them."""
-    left, per_token = list(writings), _guessed_bytes_per_token(model.hf)
+    left, per_token = list(writings), {model.device: _guessed_bytes_per_token(model.hf)}
     while left:
-        count = _fitting(left, per_token, model.device, same_length=True)
+        count = _fitting(left, per_token, same_length=True)
         together, left = left[:count], left[count:]
         generate(
             model,

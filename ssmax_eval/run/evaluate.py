@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ssmax_eval.attention import Attention
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
+from ssmax_eval.model.offloading import CHOICES
 from ssmax_eval.run.choosing import Say, choose, log
 from ssmax_eval.run.plan import Plan, execute, plan, results
 from ssmax_eval.tasks import Task
@@ -27,6 +28,7 @@ def evaluate(
     *,
     batch_size: int | None = None,
     prefill_chunk: int | None = None,
+    offload_cache: str = "auto",
     progress: bool = True,
     say: Say = log.info,
     **options: Any,
@@ -43,6 +45,7 @@ def evaluate(
         output: folder of runs.
         batch_size: cells measured together; None chooses it for each context length.
         prefill_chunk: tokens that run through the layers at a time; bounds memory. None: all.
+        offload_cache: "on" keeps keys and values in the processor's memory, "off" on the device; "auto" chooses.
         progress: show a bar in a terminal and in a notebook; elsewhere, `say` a line now and then.
         say: called with each line that a person may want to read; by default they go to logging.
         **options: what `prepare` takes besides: lengths, depths, trials, documents, texts, seed, chat_template,
@@ -60,7 +63,16 @@ def evaluate(
         raise UserError(f"prefill_chunk must be 1 or more; got {prefill_chunk}")
     if batch_size is not None and batch_size < 1:
         raise UserError(f"batch_size must be 1 or more; got {batch_size}")
-    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=progress)
+    if offload_cache not in CHOICES:
+        raise UserError(f"offload_cache must be one of {', '.join(CHOICES)}; got {shown(offload_cache)}")
+    execute(
+        planned,
+        batch_size=batch_size,
+        prefill_chunk=prefill_chunk,
+        offload_cache=offload_cache,
+        say=say,
+        progress=progress,
+    )
     return results(planned)
 
 
@@ -101,7 +113,7 @@ def prepare(
         retry_failed: measure failed cells again.
         say: as in `evaluate`.
         **loading: fields of `Checkpoint`: revision, dtype, device, device_map, rope_theta_scale, rope, train_length,
-            trust_remote_code, allow_pickle.
+            trust_remote_code, allow_pickle, tensor_parallel.
     """
     fields = {
         "lengths": lengths, "depths": depths, "trials": trials, "documents": documents, "seed": seed,

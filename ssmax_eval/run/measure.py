@@ -41,10 +41,11 @@ def measure(
 
     Cells that another process has measured in the meantime are left out. `batch_size` is how many cells are measured
     together, for all context lengths or for each. When memory runs out it is halved, then the model's prefill chunk;
-    a single cell that still does not fit, or gives NaN, is stored as failed, and the run goes on. So are the cells of a
-    length at which the process was killed twice in a row, without finishing one (see `deaths.py`). Where several processes hold the model, running out of
-    memory ends them all, and counts as such a kill. UserError, before
-    anything is written, when the task cannot be measured on this model at all.
+    then keys and values are kept in the processor's memory, where the model may do so. A single cell that still does
+    not fit, or gives NaN, is stored as failed, and the run goes on. So are the cells of a length at which the process
+    was killed twice in a row, without finishing one (see `deaths.py`). Where several processes hold the model, running
+    out of memory ends them all, and counts as such a kill. UserError, before anything is written, when the task cannot
+    be measured on this model at all.
     """
     limit = model.max_positions
     if limit is not None and max(run.task.lengths) > limit:
@@ -58,7 +59,7 @@ def measure(
         deaths = Deaths(writer.folder)
         if retry_failed:
             deaths.forget()
-        chunk_before, shrunk = model.prefill_chunk, dict[str, dict[str, int]]()
+        before, shrunk = (model.prefill_chunk, model.offload_cache), dict[str, dict[str, int]]()
         try:
             for length in dict.fromkeys(cell.context_length for cell in todo):
                 alike = [cell for cell in todo if cell.context_length == length]
@@ -76,7 +77,7 @@ def measure(
                         writer.append(measurement)
                         progress(measurement)
         finally:
-            model.prefill_chunk = chunk_before
+            model.prefill_chunk, model.offload_cache = before
             if shrunk:
                 writer.record({"kind": "out_of_memory", "out_of_memory": shrunk})
     return len(todo)
@@ -126,6 +127,9 @@ def _fitting(
             shrunk.setdefault(length, {})["batch_size"] = max(size, 1)
         elif (chunk := _halved_chunk(model, batch[0].context_length)) is not None:
             shrunk.setdefault(length, {})["prefill_chunk"] = chunk
+        elif model.offload_cache == "auto" and model.device.type != "cpu":
+            model.offload_cache = "on"
+            shrunk.setdefault(length, {})["offload_cache"] = True
         else:
             yield Measurement(left.pop(0), error="out of memory", seconds=time.perf_counter() - started)
 

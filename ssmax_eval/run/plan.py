@@ -90,12 +90,14 @@ def execute(
     *,
     batch_size: int | None = None,
     prefill_chunk: int | None = None,
+    offload_cache: str = "auto",
     say: Say = log.info,
     progress: bool = True,
 ) -> None:
     """Measure everything that is missing; the checkpoint is loaded once, and only if anything is.
 
-    `batch_size` is how many cells are measured together; None chooses it for each context length. `progress` shows a
+    `batch_size` is how many cells are measured together; None chooses it for each context length. `offload_cache`
+    says whether keys and values are kept in the processor's memory: "on", "off", "auto". `progress` shows a
     bar in a terminal and in a notebook; elsewhere it says a line now and then.
     """
     plan.checkpoint.join()
@@ -114,7 +116,7 @@ def execute(
     with _progress(plan, todo, say) if progress else nullcontext() as shown:
         for attention in dict.fromkeys(run.attention for run in todo):
             with running(plan.checkpoint, hf, attention) as model:
-                model.prefill_chunk = prefill_chunk
+                model.prefill_chunk, model.offload_cache = prefill_chunk, offload_cache
                 for run in todo:
                     if run.attention == attention:
                         _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)

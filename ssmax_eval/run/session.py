@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from ssmax_eval import __version__
+from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.model import Model
 from ssmax_eval.run.identity import Run
 from ssmax_eval.tasks import TASKS
@@ -37,6 +38,8 @@ def session(run: Run, model: Model, sizes: Mapping[int, int]) -> dict[str, Any]:
         "device": f"{device} ({name})",
         "batch_size": {str(length): size for length, size in sizes.items()},
         "prefill_chunk": model.prefill_chunk,
+        **({"offload_cache": model.offload_cache} if model.offload_cache != "auto" else {}),
+        **({"tensor_parallel": count} if (count := processes().count) > 1 else {}),
     }
 
 
