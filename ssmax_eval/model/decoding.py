@@ -95,8 +95,10 @@ def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]
 def _choose(logits: Tensor, rows: Sequence[Writing]) -> None:
     """Give each writing the likeliest token of its logits [B, 1, vocabulary]; in float32, as transformers chooses."""
     last = processes().same(logits[:, -1].float())
-    _note_broken(last, rows)
-    for writing, token in zip(rows, last.argmax(-1).tolist(), strict=True):
+    found = torch.where(last.isnan().any(-1), -1, last.argmax(-1)).tolist()  # a GPU is waited for once
+    for writing, token in zip(rows, found, strict=True):
+        if token < 0:
+            writing.fail()
         writing.take(token)
 
 
