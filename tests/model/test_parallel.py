@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import random
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,3 +186,27 @@ def test_what_cannot_be_held_apart(tiny_folder: Path, given: dict[str, Any], mes
     with pytest.raises(UserError, match=message):
         ssmax_eval.load(str(tiny_folder), "softmax", **given)
     assert processes().count == 1
+
+
+@pytest.mark.slow
+def test_the_command_under_torchrun_goes_on_where_memory_ran_out(tmp_path: Path, tiny_folder: Path) -> None:
+    """Memory runs out in the second process only, at the first start; torchrun starts the command again."""
+    (tmp_path / "full.py").write_text(
+        "import os\nimport torch\nfrom ssmax_eval.tasks.loss import Loss\n\n\n"
+        "class Full(Loss):\n    def bind(self, model):\n        own = super().bind(model)\n\n"
+        "        def measured(cells):\n"
+        '            if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and os.environ["RANK"] == "1":\n'
+        "                raise torch.OutOfMemoryError\n"
+        "            return own(cells)\n\n        return measured\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2"]
+    command += ["-m", "ssmax_eval", "run", str(tiny_folder), "--tensor-parallel", "2", "--task", "full.py:Full"]
+    command += ["--lengths", "128", "--documents", "2", "--text", str(Path("tests/data/emma.txt").resolve())]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "out of memory at 128 tokens, in one of the 2 processes" in done.stderr
+    assert done.stdout.count("Loss over the first tokens") == 1
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert [one.error for one in Store(tmp_path / "runs").cells(folder.name).values()] == [None, None]
+    assert not list(folder.glob("attempt*"))
