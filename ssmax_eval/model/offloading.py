@@ -94,7 +94,9 @@ class Ahead:
         if device.type != "cuda":
             _copy(kept, there, start)
         else:
-            stream = self._streams.setdefault(device, torch.cuda.Stream(device))
+            if device not in self._streams:
+                self._streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            stream = self._streams[device]
             stream.wait_stream(torch.cuda.current_stream(device))  # whose memory it may be given
             with torch.cuda.stream(stream):
                 _copy(kept, there, start)

@@ -69,7 +69,9 @@ class Heads:
         """Return a call with the heads of all processes."""
         extras, mask = call.extras, call.visible.mask
         return Call(
-            *(self.among.joined(x, 1) for x in (call.query, call.key, call.value)),
+            self.among.joined(call.query, 1),
+            self.among.joined(call.key, 1),
+            self.among.joined(call.value, 1),
             Visible(call.visible.rows, call.visible.keys, None if mask is None else self._of_all(mask)),
             call.scaling,
             call.layer,
