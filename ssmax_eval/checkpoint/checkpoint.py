@@ -16,12 +16,14 @@ from transformers import (
     GenerationConfig,
     PreTrainedModel,
 )
+from transformers.distributed import DistributedConfig
 
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.complete import refuse_incomplete
 from ssmax_eval.checkpoint.config import from_config, own_parameters
 from ssmax_eval.checkpoint.fingerprint import code_digest, file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
+from ssmax_eval.checkpoint.parallel import join, refuse_apart
 from ssmax_eval.checkpoint.places import first_line, folder_from_hub, gguf_file, local_folder
 from ssmax_eval.checkpoint.rope import label as rope_label
 from ssmax_eval.checkpoint.rope import override, refuse_without_effect
@@ -74,6 +76,8 @@ class Checkpoint:
     """Run Python code that comes with the checkpoint."""
     allow_pickle: bool = False
     """Load weights in torch's pickle format, which can run any code."""
+    tensor_parallel: int = 1
+    """Processes, started by torchrun, that hold the model together, each with a part of every layer's heads."""
 
     @cached_property
     def folder(self) -> Path:
@@ -192,8 +196,10 @@ class Checkpoint:
 
     @cached_property
     def device_and_dtype(self) -> "DeviceAndDtype":
-        """What `load` will use."""
+        """What `load` will use. UserError where the model cannot be loaded so."""
         device = _device(self.device)
+        if self.tensor_parallel != 1:
+            refuse_apart(self.config, self.tensor_parallel, device, self.device_map)
         if self.dtype not in (*DTYPES, "auto"):
             raise UserError(f"unknown dtype {shown(self.dtype)}; known: auto, {', '.join(DTYPES)}")
         saved = getattr(self.config.get_text_config(decoder=True), "dtype", None) or torch.float32
@@ -214,6 +220,7 @@ class Checkpoint:
     def load(self) -> PreTrainedModel:
         """Return the transformers model, in evaluation mode, with its own attention. UserError when it is broken."""
         device, dtype = self.device_and_dtype
+        self.join()
         if not self.allow_pickle and not weight_files(self.folder):
             pickles = any(self.folder.glob("*.bin"))
             raise UserError(
@@ -222,6 +229,7 @@ class Checkpoint:
                 else f"{self.name!r} holds no weights (model.safetensors, or shards and their index)"
             )
         quantised = getattr(self.config, "quantization_config", None) is not None
+        apart = self.tensor_parallel
         device_map = self.device_map or ({"": device} if quantised else None)  # such weights cannot be moved later
         try:
             hf, info = AutoModelForCausalLM.from_pretrained(
@@ -233,6 +241,7 @@ class Checkpoint:
                 use_safetensors=None if self.allow_pickle else True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # refused by name below; transformers only points at its log
+                **({"distributed_config": DistributedConfig(tp_size=apart)} if apart > 1 else {}),
             )
         except torch.OutOfMemoryError:
             raise
@@ -248,7 +257,11 @@ class Checkpoint:
             raise UserError(
                 f"the tokenizer of {self.name!r} has {len(self.tokenizer)} tokens, its model only {vocabulary}"
             )
-        return (hf if device_map else hf.to(device)).eval()
+        return (hf if device_map or apart > 1 else hf.to(device)).eval()
+
+    def join(self) -> None:
+        """Join the other processes that hold the model, where there are several. UserError where they are not there."""
+        join(self.tensor_parallel, self.device_and_dtype.device)
 
 
 def _strings(content: Any) -> list[str]:

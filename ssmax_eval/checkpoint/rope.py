@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ssmax_eval.checkpoint.devices import input_device
 from ssmax_eval.errors import UserError, shown, unknown
 
 LARGEST = 1e9
@@ -96,7 +97,7 @@ def refuse_without_effect(hf: Any, plain: nn.Module, label: str) -> None:
     if any(mine[name].kind != before[name].kind and "dynamic" in str(mine[name].kind) for name in both):
         return
     embedding = hf.get_input_embeddings()
-    ids = (torch.arange(PROBE)[None] % embedding.num_embeddings).to(embedding.weight.device)
+    ids = (torch.arange(PROBE)[None] % embedding.num_embeddings).to(input_device(hf))
     changed = hf(input_ids=ids, use_cache=False).logits
     for name in both:
         _put(hf.get_submodule(name), before[name])

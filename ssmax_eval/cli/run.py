@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ssmax_eval.cli import options
+from ssmax_eval.cli.following import silent
 from ssmax_eval.cli.forecast import print_forecast
 from ssmax_eval.cli.machine import json_option, print_json, rows
 from ssmax_eval.cli.options import checkpoint_of
@@ -33,15 +34,20 @@ def run(ctx: click.Context, /, config: str | None, **given: Any) -> None:
       ssmax-eval run org/model --suite ruler --lengths 4k,8k --trials 20
       ssmax-eval run --config experiment.yaml --json --quiet
     """
+    from ssmax_eval.checkpoint.parallel import follows, leave
     from ssmax_eval.cli.experiment import chosen
 
-    _run(**chosen(ctx, given, config))
+    options_given = chosen(ctx, given, config)
+    with silent(follows(options_given["tensor_parallel"])):
+        _run(**options_given)
+        leave()
 
 
 def _run(
     checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
     documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: dict[str, Any],
-    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, shard: str | None,
+    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, offload_cache: str, retry_failed: bool,
+    shard: str | None,
     dry_run: bool, output: str, as_json: bool, quiet: bool, **loading: Any,
 ) -> None:  # fmt: skip
     from ssmax_eval.run.evaluate import prepare
@@ -56,10 +62,13 @@ def _run(
         retry_failed=retry_failed, shard=shard, say=say,
     )  # fmt: skip
     if dry_run:
-        print_forecast(planned, as_json)
+        print_forecast(planned, as_json, offload_cache)
         return
     own = [name for name in tasks if isinstance(name, str) and is_own(name)]
-    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
+    execute(
+        planned, batch_size=batch_size, prefill_chunk=prefill_chunk, offload_cache=offload_cache, say=say,
+        progress=not quiet,
+    )  # fmt: skip
     try:
         if as_json:
             print_json({"output": output, **_results(planned)})

@@ -22,6 +22,7 @@ def load(
     train_length: int | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    tensor_parallel: int = 1,
 ) -> Model:
     """Load a checkpoint and rewrite its attention, for good.
 
@@ -42,6 +43,7 @@ def load(
         train_length,
         trust_remote_code,
         allow_pickle,
+        tensor_parallel,
     )
     chosen = resolve(source, chosen)
     with running(source, source.load(), chosen, lasting=True) as model:

@@ -7,6 +7,8 @@ from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
 
+from ssmax_eval.model.offloading import HERE, Ahead, Keep, empty_on_processor
+
 
 class Room:
     """Memory for the keys and values of all layers, in one block where their shapes are the same.
@@ -14,15 +16,20 @@ class Room:
     Many blocks between the activations of a pass would leave memory in pieces too small to use again.
     """
 
-    def __init__(self, tokens: int, layers: int) -> None:
+    def __init__(self, tokens: int, layers: int, keep: Keep = HERE) -> None:
         self.tokens = tokens
         """Tokens that each layer has room for."""
         self.layers = layers
+        self.keep = keep
         self._left: list[Tensor] = []
 
     def like(self, x: Tensor) -> Tensor:
         """Return an empty tensor for keys or values such as x [B, K, T, D]: [B, K, tokens, D]."""
         shape = (*x.shape[:2], self.tokens, x.shape[3])
+        if self.keep.away:
+            return empty_on_processor(shape, x.dtype)
+        if self.keep.spread:  # a block for all layers would be on one device
+            return x.new_empty(shape)
         if not self._left:
             self._left = list(x.new_empty(2 * self.layers, *shape).unbind())
         there = self._left[-1]
@@ -50,15 +57,19 @@ class LayerWithRoom(DynamicLayer):  # type: ignore[misc]
             self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
         stop = start + key_states.shape[2]
+        self._make_room(start, stop)
+        for whole, part in zip(self._all, (key_states, value_states), strict=True):
+            whole[:, :, start:stop] = part.to(whole.device)
+        self.keys, self.values = (x[:, :, :stop] for x in self._all)
+        return self.keys, self.values
+
+    def _make_room(self, start: int, stop: int) -> None:
+        """Take larger tensors where the first `start` tokens are held and `stop` do not fit."""
         if stop > self._all[0].shape[2]:
             held, more = self._all, max(stop, 2 * start)
             self._all = tuple(x.new_empty(*x.shape[:2], more, x.shape[3]) for x in held)
             for whole, part in zip(self._all, held, strict=True):
                 whole[:, :, :start] = part[:, :, :start]
-        for whole, part in zip(self._all, (key_states, value_states), strict=True):
-            whole[:, :, start:stop] = part
-        self.keys, self.values = (x[:, :, :stop] for x in self._all)
-        return self.keys, self.values
 
     def begin(self, like: DynamicLayer, rows: int, length: int) -> None:
         """Take room for `rows` texts of `length` tokens, with keys and values such as those of another layer."""
@@ -84,6 +95,31 @@ class LayerWithRoom(DynamicLayer):  # type: ignore[misc]
             x[target] = x[source]
 
 
+class LayerAway(LayerWithRoom):
+    """A layer that keeps keys and values in the processor's memory; its device has them while it attends."""
+
+    def __init__(self, room: Room, ahead: Ahead) -> None:
+        super().__init__(room)
+        self.ahead = ahead
+        self.next: LayerAway | None = None
+        """The layer that attends after this one."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Add keys and values [B, K, T, D], and return all of them on their device, [B, K, S, D]."""
+        start = self.get_seq_length()
+        stop, device, following = start + key_states.shape[2], key_states.device, self.next
+        if self.is_initialized:
+            self._make_room(start, stop)
+            keys, values = self.ahead.take(self, self._all, start, stop, device)
+            keys[:, :, start:], values[:, :, start:] = key_states, value_states
+        else:
+            keys, values = key_states, value_states
+        if following is not None and following.is_initialized and following.get_seq_length() == start > 0:
+            self.ahead.begin(following, following._all, start, stop, device)
+        super().update(key_states, value_states)
+        return keys, values
+
+
 class Stack:
     """Texts that are read on together: their keys and values in one cache.
 
@@ -92,7 +128,7 @@ class Stack:
 
     def __init__(self, config: PretrainedConfig, like: DynamicCache, *, rows: int, length: int, room: int) -> None:
         """Take room for `rows` texts of at most `length` tokens and `room` tokens to come, in layers such as `like`."""
-        self.cache = cache_for(config, length + room)
+        self.cache = cache_for(config, length + room, like.keep)
         for layer, other in zip(self.cache.layers, like.layers, strict=True):
             layer.begin(other, rows, length)
         self.starts: list[int] = []
@@ -131,9 +167,20 @@ class Stack:
         return {"attention_mask": mask.long(), "position_ids": columns - starts}
 
 
-def cache_for(config: PretrainedConfig, tokens: int) -> DynamicCache:
-    """Return the cache that transformers makes for a model, its plain layers with room for `tokens`."""
-    cache = DynamicCache(config=config)
-    room = Room(tokens, len(cache.layers))
-    cache.layers = [LayerWithRoom(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+def cache_for(config: PretrainedConfig, tokens: int, keep: Keep = HERE) -> DynamicCache:
+    """Return the cache that transformers makes for a model, its plain layers with room for `tokens`, kept as told."""
+    cache, ahead = DynamicCache(config=config), Ahead()
+    cache.keep = keep
+    room = Room(tokens, len(cache.layers), keep)
+    before: LayerAway | None = None
+    for number, layer in enumerate(cache.layers):
+        if type(layer) is not DynamicLayer:
+            continue
+        if not keep.away:
+            cache.layers[number] = LayerWithRoom(room)
+            continue
+        cache.layers[number] = away = LayerAway(room, ahead)
+        if before is not None and not keep.spread:
+            before.next = away
+        before = away
     return cache

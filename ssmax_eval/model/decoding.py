@@ -1,6 +1,6 @@
 """Greedy decoding of many requests: with one cache for all, or by transformers' own `generate`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.checkpoint.rope import forget_lengths
 from ssmax_eval.memory import SHARE, available
 from ssmax_eval.model.cache import Stack
@@ -46,14 +47,14 @@ def with_one_cache(model: "Model", writings: Sequence[Writing]) -> Iterator[None
     reader, left = model.reader(share=True), list(writings)
 
     def begin(writing: Writing) -> None:
-        prompt = _batch([writing], model.hf.device)
+        prompt = _batch([writing], model.device)
         hidden, start, _ = reader.read(prompt, 1)
         last = prompt.shape[1] - 1 - start
         _choose(model.logits(hidden, last, last + 1), [writing])
 
     while left:
         begin(left[0])
-        count = _fitting(left, _bytes_per_token(reader.cache), model.hf.device, same_length=not model.paddable)
+        count = _fitting(left, _bytes_per_token(reader.cache, model.device), same_length=not model.paddable)
         yield from _together(model, left[:count], reader, begin)
         left = left[count:]
 
@@ -78,7 +79,7 @@ def _together(
 
 def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]:
     """Write on, a token a step; who has ended leaves the stack."""
-    device, rewriting = model.hf.device, model.rewriting
+    device, rewriting = model.device, model.rewriting
     assert rewriting is not None
     while rows:
         ids = torch.tensor([[writing.last] for writing in rows], device=device)
@@ -93,9 +94,11 @@ def _decode(model: "Model", stack: Stack, rows: list[Writing]) -> Iterator[None]
 
 def _choose(logits: Tensor, rows: Sequence[Writing]) -> None:
     """Give each writing the likeliest token of its logits [B, 1, vocabulary]; in float32, as transformers chooses."""
-    last = logits[:, -1].float()
-    _note_broken(last, rows)
-    for writing, token in zip(rows, last.argmax(-1).tolist(), strict=True):
+    last = processes().same(logits[:, -1].float())
+    found = torch.where(last.isnan().any(-1), -1, last.argmax(-1)).tolist()  # a GPU is waited for once
+    for writing, token in zip(rows, found, strict=True):
+        if token < 0:
+            writing.fail()
         writing.take(token)
 
 
@@ -106,37 +109,42 @@ def _note_broken(logits: Tensor, rows: Sequence[Writing]) -> None:
             writing.fail()
 
 
-def _bytes_per_token(cache: DynamicCache) -> float:
-    """Return what keys and values of all layers take for a token of one text."""
+def _bytes_per_token(cache: DynamicCache, device: torch.device) -> dict[torch.device, float]:
+    """Return what keys and values take for a token of one text, by device.
+
+    All layers where they are kept; two layers on the model's own device, where that is another.
+    """
     layers: Any = cache.layers
-    return float(sum(x.nbytes for layer in layers for x in (layer.keys, layer.values)) / cache.get_seq_length())
+    every = sum(x.nbytes for layer in layers for x in (layer.keys, layer.values)) / cache.get_seq_length()
+    return {device: 2 * every / len(layers), layers[0].keys.device: every}
 
 
-def _fitting(writings: Sequence[Writing], per_token: float, device: torch.device, *, same_length: bool) -> int:
+def _fitting(writings: Sequence[Writing], per_token: Mapping[torch.device, float], *, same_length: bool) -> int:
     """Return how many of the first texts to decode together: as many as fit into memory at `per_token` bytes.
 
     They have the same length, or none is less than half as long as another, since it would be mostly padding.
     """
-    free = SHARE * available(device)
+    most = SHARE * min(available(device) / need for device, need in per_token.items())  # tokens
+    most = min(processes().every(most))
     lengths, room = list[int](), 0
     for before, writing in enumerate(writings[:MOST_ROWS]):
         lengths.append(writing.length)
         room = max(room, writing.most)
         apart = max(lengths) > (1 if same_length else 2) * min(lengths)
-        if before and (apart or (before + 1) * (max(lengths) + room) * per_token > free):
+        if before and (apart or (before + 1) * (max(lengths) + room) > most):
             return before
     return len(lengths)
 
 
 def by_generate(model: "Model", writings: Sequence[Writing]) -> Iterator[None]:
     """Let transformers' `generate` write, for prompts of one length together. Yields after each batch of them."""
-    left, per_token = list(writings), _guessed_bytes_per_token(model.hf)
+    left, per_token = list(writings), {model.device: _guessed_bytes_per_token(model.hf)}
     while left:
-        count = _fitting(left, per_token, model.hf.device, same_length=True)
+        count = _fitting(left, per_token, same_length=True)
         together, left = left[:count], left[count:]
         generate(
             model,
-            _batch(together, model.hf.device),
+            _batch(together, model.device),
             max(writing.most for writing in together),
             logits_processor=LogitsProcessorList([_Forcing(together)]),
             stopping_criteria=StoppingCriteriaList([_Following(together)]),
@@ -169,13 +177,23 @@ def generate(model: "Model", ids: Tensor, max_new_tokens: int, **hooks: Any) -> 
         eos_token_id=own.eos_token_id,
         pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0,
     )
+    processors = LogitsProcessorList([_Same(), *hooks.pop("logits_processor", ())])
     model.hf.generation_config = greedy  # or its repetition penalty, say, would be put into ours
     try:
         mask = torch.ones_like(ids)
-        output: Tensor = model.hf.generate(ids, attention_mask=mask, generation_config=greedy, **hooks)
+        output: Tensor = model.hf.generate(
+            ids, attention_mask=mask, generation_config=greedy, logits_processor=processors, **hooks
+        )
     finally:
         model.hf.generation_config = own
     return output
+
+
+class _Same(LogitsProcessor):  # type: ignore[misc]
+    """Lets all processes that hold the model choose by the logits of the first."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        return processes().same(scores)
 
 
 class _Forcing(LogitsProcessor):  # type: ignore[misc]

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ssmax_eval.attention import Attention
+from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.errors import UserError
 from ssmax_eval.model import load
 from ssmax_eval.model.model import Model
@@ -38,6 +39,8 @@ def lm(
     refuse_without_harness()
     from lm_eval.models.huggingface import HFLM
 
+    if processes().count > 1:
+        raise UserError("lm-evaluation-harness cannot measure a model that several processes hold; give device_map")
     model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, attention, **loading)
     refuse_tokenizer(model.tokenizer)
     tokenizer = copy.deepcopy(model.tokenizer)  # the harness gives it a token to pad with

@@ -14,10 +14,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ssmax_eval.attention import Attention, Shape, Unrewritten
 from ssmax_eval.attention.functions import at_least_float32
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.checkpoint.devices import input_device, is_spread
+from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.checkpoint.rope import refuse_length_dependence
 from ssmax_eval.errors import UserError
+from ssmax_eval.memory import available
 from ssmax_eval.model.completing import Completion, Request
 from ssmax_eval.model.decoding import completions, generate
+from ssmax_eval.model.offloading import Keep, cache_bytes, goes_away, refuse_too_large
 from ssmax_eval.model.passes import Pass, Reader, Reduce, answering, body_of, paddable, pieces, resumable
 from ssmax_eval.rewriting import Rewriting, refuse_by_config, rewritten
 from ssmax_eval.rewriting.canary import verify_unrewritten
@@ -68,6 +72,8 @@ class Model:
         self.shape = shape
         self.prefill_chunk: int | None = None
         """Tokens that run through the layers at a time, which bounds the memory of activations; None: all."""
+        self.offload_cache = "auto"
+        """Whether keys and values are kept in the processor's memory: "on", "off" or "auto", where they must be."""
 
     @property
     def attention(self) -> Attention:
@@ -80,6 +86,11 @@ class Model:
         if self._tokenizer is None:
             raise UserError("this checkpoint has no tokenizer; put its tokenizer files beside its weights")
         return self._tokenizer
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device that the model takes its tokens on."""
+        return input_device(self.hf)
 
     @property
     def max_positions(self) -> int | None:
@@ -95,12 +106,14 @@ class Model:
     @cached_property
     def resumable(self) -> bool:
         """Whether a pass can be cut back and read on from, so that what texts have in common runs once."""
-        return self.rewriting is not None and resumable(self.hf, self.rewriting)
+        found = self.rewriting is not None and resumable(self.hf, self.rewriting)
+        return all(processes().every(found))
 
     @cached_property
     def paddable(self) -> bool:
         """Whether texts of several lengths can be read on together."""
-        return self.rewriting is not None and self.resumable and paddable(self.hf, self.rewriting, self.body)
+        found = self.rewriting is not None and self.resumable and paddable(self.hf, self.rewriting, self.body)
+        return all(processes().every(found))
 
     @cached_property
     def body(self) -> torch.nn.Module:
@@ -120,7 +133,7 @@ class Model:
         end, losses = batch.shape[1] - 1, []
         begin = 0 if last is None else max(end - last, 0)
         chunk = self._chunk(batch)
-        reading = self._pass(0 if chunk is None else end + 1)
+        reading = self._pass(len(batch), 0 if chunk is None else end + 1)
         for start, stop in pieces(0, end + 1, chunk):
             hidden, _ = reading.read(batch[:, start:stop])
             for first in range(max(start, begin), min(stop, end), HEAD_ROWS):
@@ -160,7 +173,7 @@ class Model:
         """
         batch, looked_at = self._batch(ids), list[Tensor]()
         chunk, chosen = self._chunk(batch), [int(row) for row in rows]
-        reading = self._pass(0 if chunk is None else batch.shape[1])
+        reading = self._pass(len(batch), 0 if chunk is None else batch.shape[1])
         for start, stop in pieces(0, batch.shape[1], chunk):
             _, looked_at = reading.read(batch[:, start:stop], chosen, reduce if stop == batch.shape[1] else None)
         return looked_at
@@ -202,10 +215,21 @@ class Model:
 
     def _batch(self, ids: Any) -> Tensor:
         batch = torch.as_tensor(ids)
-        return (batch if batch.ndim == 2 else batch[None]).to(self.hf.device)
+        return (batch if batch.ndim == 2 else batch[None]).to(self.device)
 
-    def _pass(self, room: int) -> Pass:
-        return Pass(self.hf, self.rewriting, room=room, body=self.body)
+    def _pass(self, texts: int, room: int) -> Pass:
+        return Pass(self.hf, self.rewriting, room=room, body=self.body, keep=self._keep(texts * room))
+
+    def _keep(self, tokens: int) -> Keep:
+        """Return where keys and values of so many tokens, in all texts, are kept. UserError where they fit nowhere."""
+        need, apart = cache_bytes(self.hf.config, self.hf.dtype, tokens), self.device.type != "cpu"
+        need //= self.hf.tp_size or 1
+        away = self.offload_cache == "on" or (
+            apart and goes_away(self.offload_cache, need, available(self.device)) and not is_spread(self.hf)
+        )
+        if away and apart:
+            refuse_too_large(need, available(torch.device("cpu")))
+        return Keep(away, is_spread(self.hf))
 
     def _chunk(self, batch: Tensor) -> int | None:
         """Tokens to read at a time, or None for all of them."""
@@ -223,7 +247,7 @@ class Model:
         whatever the architecture does to its logits (scaling, soft-capping) is kept.
         """
         piece = type(hidden)(last_hidden_state=hidden[0][:, start:stop])
-        blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.hf.device)
+        blank = torch.zeros(piece[0].shape[:2], dtype=torch.long, device=self.device)
         with answering(self.body, lambda *_, **__: piece):
             logits: Tensor = self.hf(input_ids=blank, use_cache=False).logits
             return logits

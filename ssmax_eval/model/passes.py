@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from ssmax_eval.attention import Attention, Call
+from ssmax_eval.checkpoint.devices import input_device
 from ssmax_eval.checkpoint.rope import forget_lengths, length_dependent
 from ssmax_eval.errors import UserError
 from ssmax_eval.model.cache import LayerWithRoom, Stack, cache_for
+from ssmax_eval.model.offloading import HERE, Keep
 from ssmax_eval.rewriting.canary import difference, inputs
 from ssmax_eval.rewriting.rewriting import Probe, Rewriting
 
@@ -22,16 +24,23 @@ Reduce = Callable[[Tensor], Tensor]
 class Pass:
     """One forward pass of the model below its head, and the tokens that it has read so far.
 
-    With `room` (tokens) it keeps keys and values: `read` may be called again, and `cut` takes tokens back. Where
-    `resumable` says so, the numbers are those of one pass over everything. Without `room`, it reads once.
+    With `room` (tokens) it keeps keys and values, where `keep` says: `read` may be called again, and `cut` takes
+    tokens back. Where `resumable` says so, the numbers are those of one pass over everything. Without `room`, it reads
+    once.
     """
 
     def __init__(
-        self, hf: PreTrainedModel, rewriting: Rewriting | None, *, room: int = 0, body: nn.Module | None = None
+        self,
+        hf: PreTrainedModel,
+        rewriting: Rewriting | None,
+        *,
+        room: int = 0,
+        body: nn.Module | None = None,
+        keep: Keep = HERE,
     ) -> None:
         forget_lengths(hf)
         self.hf, self.rewriting, self.body = hf, rewriting, body_of(hf) if body is None else body
-        self.cache = cache_for(hf.config, room) if room else None
+        self.cache = cache_for(hf.config, room, keep) if room else None
         self.ids = torch.empty(0, 0, dtype=torch.long)
         """Tokens read, int64 [B, length]."""
         self.rows: list[int] = []
@@ -75,6 +84,7 @@ class Pass:
                 "give an attention such as softmax"
             )
         start, looked_at = self.length, dict[int, Tensor]()
+        heads = self.rewriting.heads if self.rewriting is not None else None
         here = sorted({row - start for row in rows if start <= row < start + ids.shape[1]})
         self.rows = self.rows + [start + row for row in here]
         self.ids = torch.cat((self.ids, ids), 1) if start else ids
@@ -86,7 +96,8 @@ class Pass:
             if reduce is not None:
                 chosen = kept[:, :, [self.rows.index(row) for row in rows]]
                 at = torch.tensor(rows, device=chosen.device) - start
-                looked_at[layer] = reduce(attention.weights(call.at(at, chosen))).cpu()
+                weights = attention.weights(call.at(at, chosen))
+                looked_at[layer] = reduce(weights if heads is None else heads.all(weights)).cpu()
 
         output = self._run(ids, probe if rows else None, start)
         if reduce is not None and not looked_at:
@@ -115,7 +126,9 @@ class Read(NamedTuple):
 class Reader:
     """Reads texts one after the other. What a text shares with the beginning of the one before it is run once."""
 
-    def __init__(self, begin: Callable[[int], Pass], chunk: Callable[[Tensor], int | None], *, share: bool) -> None:
+    def __init__(
+        self, begin: Callable[[int, int], Pass], chunk: Callable[[Tensor], int | None], *, share: bool
+    ) -> None:
         self._begin, self._chunk, self._share = begin, chunk, share
         self._pass: Pass | None = None
 
@@ -127,7 +140,8 @@ class Reader:
         if self._pass and known:
             self._pass.cut(known)
         else:
-            self._pass = self._begin(length if keep else 0)
+            self._pass = None  # its memory is free before more is taken
+            self._pass = self._begin(len(ids), length if keep else 0)
         for start, stop in pieces(known, length, chunk, last):
             hidden, looked_at = self._pass.read(ids[:, start:stop], rows, reduce if stop == length else None)
         return Read(hidden, start, looked_at)
@@ -168,7 +182,7 @@ def body_of(hf: PreTrainedModel) -> nn.Module:
     for part in parts:
         with answering(part, reached):
             try:
-                hf(input_ids=torch.zeros(1, 1, dtype=torch.long, device=hf.device), use_cache=False)
+                hf(input_ids=torch.zeros(1, 1, dtype=torch.long, device=input_device(hf)), use_cache=False)
             except _ReachedError:
                 return part
     raise UserError(f"{type(hf).__name__} has no part that computes hidden states, so logits cannot be made in slices")
@@ -214,7 +228,7 @@ def resumable(hf: PreTrainedModel, rewriting: Rewriting) -> bool:
             layers = first.cache.layers if first.cache is not None else []
             if not (plain and all(plain) and layers and len(plain) % len(layers) == 0):
                 return False
-            if any(type(layer) is not LayerWithRoom or layer.get_seq_length() != first.length for layer in layers):
+            if any(not isinstance(layer, LayerWithRoom) or layer.get_seq_length() != first.length for layer in layers):
                 return False
         first.cut(half)
         pieces = first.read(ids[:, half:])[0][0]

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ssmax_eval.attention.softmax import Softmax
+from ssmax_eval.checkpoint.devices import input_device
 from ssmax_eval.errors import UserError
 from ssmax_eval.rewriting import seam
+from ssmax_eval.rewriting.heads import verify_heads
 from ssmax_eval.rewriting.rewriting import Rewriting
 
 LENGTH = 24
@@ -25,12 +27,14 @@ UNNORMALISED = ("Linear", "Lightning", "Delta", "Recurrent")
 def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     """Prove, on a few tokens, that a model is rewritten faithfully. UserError otherwise.
 
-    Its output is finite. Every attention layer went through our function. No row saw the future. And with plain
-    softmax in the same place the model gives its own logits, so that nothing it passes was lost on the way.
+    Its output is finite. Every attention layer went through our function. No row saw the future. With plain softmax
+    in the same place the model gives its own logits, so that nothing it passes was lost on the way. And where several
+    processes hold the model, the heads of each attend as they would together.
     """
     name = type(hf).__name__
     rewriting.calls.clear()
     ids, changed = inputs(hf)
+    verify_heads(hf, rewriting, ids)
     with _watched(hf, rewriting) as reached:
         logits = hf(input_ids=ids, use_cache=False).logits
     refuse_not_finite(name, logits)
@@ -88,7 +92,7 @@ def inputs(hf: PreTrainedModel) -> tuple[Tensor, Tensor]:
     """Return random tokens, int64 [1, LENGTH], and the same with the last of them changed."""
     generator = torch.Generator().manual_seed(0)
     vocabulary = hf.get_input_embeddings().num_embeddings
-    ids = torch.randint(vocabulary, (1, LENGTH), generator=generator).to(hf.get_input_embeddings().weight.device)
+    ids = torch.randint(vocabulary, (1, LENGTH), generator=generator).to(input_device(hf))
     changed = ids.clone()
     changed[:, -CHANGED:] = (changed[:, -CHANGED:] + 1) % vocabulary
     return ids, changed

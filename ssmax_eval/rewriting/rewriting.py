@@ -13,9 +13,12 @@ from ssmax_eval.attention import Attention, Call, Softmax
 from ssmax_eval.attention.scaled import scales_query
 from ssmax_eval.rewriting.backends import Backend, Seen
 from ssmax_eval.rewriting.calls import read_call
+from ssmax_eval.rewriting.heads import Heads
 
 Probe = Callable[[Attention, Call], None]
 """Is called with every call of attention, and with the attention that answers it."""
+SOFTMAX = Softmax()
+"""What attends in layers that are not rewritten."""
 
 
 class Rewriting:
@@ -33,6 +36,8 @@ class Rewriting:
         """The modules that have attended."""
         self.backend: Backend | None = None
         """The model's own kernel, where the attention keeps it."""
+        self.heads: Heads | None = None
+        """The heads that this process has, where several hold the model."""
         self.probe: Probe | None = None
         self.continuing = False
         """Whether queries come after keys in a cache that grows: causal rows then need no mask to say so."""
@@ -63,7 +68,7 @@ class Rewriting:
             backend=self.backend,
             continuing=self.continuing,
         )
-        attention = self._running(module, call.layer)
+        attention = self._running(module, call)
         attention.refuse_beyond(call.extras)
         self.calls[call.layer] += 1
         self.modules.add(module)
@@ -78,11 +83,16 @@ class Rewriting:
             call = replace(call, visible=call.visible.dense(query.device))
         return attention.forward(call).transpose(1, 2).contiguous(), None
 
-    def _running(self, module: nn.Module, layer: int) -> Attention:
-        """Return the attention of a layer, with the parameters that its module is learning."""
-        if self.layers is not None and layer not in self.layers:
-            return Softmax()
-        if not self.learned:
-            return self.attention
+    def of_layer(self, layer: int) -> Attention:
+        """Return the attention of a layer, with all its heads."""
+        return self.attention if self.layers is None or layer in self.layers else SOFTMAX
+
+    def _running(self, module: nn.Module, call: Call) -> Attention:
+        """Return the attention of a call, with the parameters of its heads, or those that its module is learning."""
+        attention = self.of_layer(call.layer)
+        if self.heads is not None:
+            return self.heads.part(attention, call.query.shape[1])
+        if not self.learned or attention is not self.attention:
+            return attention
         values: dict[str, Any] = {name: getattr(module, place) for name, place in self.learned.items()}
         return replace(self.attention, **values)

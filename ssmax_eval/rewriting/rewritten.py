@@ -28,6 +28,7 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.rewriting import seam
 from ssmax_eval.rewriting.backends import backend_of
 from ssmax_eval.rewriting.canary import verify_rewriting
+from ssmax_eval.rewriting.heads import heads_of
 from ssmax_eval.rewriting.log_scaling import refuse_scaled_queries, refuse_scaling_twice
 from ssmax_eval.rewriting.rewriting import Rewriting
 
@@ -62,6 +63,7 @@ def rewritten(
     if resolved.ignores_scaling and (factor := attention_factor(hf)) != 1.0:
         _warn_of_factor(type(resolved).__name__, factor)
     rewriting = Rewriting(resolved, resolved.rewrites(shape))
+    rewriting.heads = heads_of(hf, shape)
     with _installed(hf, rewriting, lasting):
         if verify:
             verify_rewriting(hf, rewriting)

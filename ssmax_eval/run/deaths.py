@@ -1,7 +1,8 @@
 """Lengths at which a process that measured was killed, so that the next one does not try them forever.
 
 A process notes the context length before it begins to measure it, and removes the note when it is past it, whatever
-stops it in an orderly way. A note that is still there was left by a kill: of the kernel for want of memory, say.
+stops it in an orderly way. A note that is still there was left by a kill: of the kernel for want of memory, say. It is
+also left where memory runs out in one of several processes that hold a model together.
 """
 
 import json
@@ -10,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.errors import UserError
 from ssmax_eval.files import read_whole, write_whole
+from ssmax_eval.run.together import OutOfMemoryError
 from ssmax_eval.store.parts import named
 
 NOTE = "attempt.json"
@@ -24,7 +27,8 @@ class Deaths:
     """The kills that a run, or a `part` of it ("03-of-16"), has seen at the length that it was last at."""
 
     def __init__(self, folder: Path, part: str = "") -> None:
-        self.path = folder / named(NOTE, part)
+        rank = processes().rank  # of the processes that hold one model, each may be the one that dies
+        self.path = folder / named(NOTE if rank == 0 else f"{Path(NOTE).stem}-{rank}.json", part)
         self._note = self._read()
 
     def at(self, length: int, missing: int) -> int:
@@ -45,8 +49,12 @@ class Deaths:
         write_whole(self.path, json.dumps(self._note) + "\n")
         try:
             yield
-        finally:
+        except OutOfMemoryError:
+            raise
+        except BaseException:
             self.forget()
+            raise
+        self.forget()
 
     def forget(self) -> None:
         """Forget every kill."""

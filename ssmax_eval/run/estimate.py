@@ -14,6 +14,7 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
 from ssmax_eval.memory import SHARE, available
 from ssmax_eval.model.model import HEAD_ROWS
+from ssmax_eval.model.offloading import cache_bytes, said
 
 EFFICIENCY = 0.5
 """Share of the machine's matrix-product rate that a forward pass was seen to reach."""
@@ -60,9 +61,22 @@ def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:
     hidden = widest("hidden_size", 64 * heads)
     groups, dim = widest("num_key_value_heads", heads), widest("head_dim", hidden // heads)
     inner = widest("intermediate_size", 4 * hidden)
-    layer = 2 * hidden + max(3 * inner, (4 * heads + 4 * groups) * dim)
-    kept = 2 * int(text.num_hidden_layers) * groups * dim
-    return length * (layer + kept) * dtype.itemsize + 3 * min(length, HEAD_ROWS) * int(text.vocab_size) * 4
+    layer = length * (2 * hidden + max(3 * inner, (4 * heads + 4 * groups) * dim)) * dtype.itemsize
+    return layer + cache_bytes(config, dtype, length) + 3 * min(length, HEAD_ROWS) * int(text.vocab_size) * 4
+
+
+def cache_line(checkpoint: Checkpoint, cells: Sequence[Cell], choice: str) -> str:
+    """Return where keys and values of the longest cell will be kept, if that is not on the device; else "".
+
+    On the device is free what is free now, without the weights that are still to be loaded.
+    """
+    device, dtype = checkpoint.device_and_dtype
+    if device.type == "cpu" or not cells:
+        return ""
+    apart = checkpoint.tensor_parallel
+    need = cache_bytes(checkpoint.config, dtype, max(cell.context_length for cell in cells)) // apart
+    free = available(device) - _size(checkpoint).weights * dtype.itemsize // apart
+    return said(choice, need, device, free, available(torch.device("cpu")))
 
 
 class _Size(NamedTuple):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ssmax_eval.attention import Attention
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, shown
+from ssmax_eval.model.offloading import CHOICES
 from ssmax_eval.run.choosing import Say, choose, log
 from ssmax_eval.run.plan import Plan, execute, plan, results
 from ssmax_eval.run.shards import Shard, parse
@@ -28,6 +29,7 @@ def evaluate(
     *,
     batch_size: int | None = None,
     prefill_chunk: int | None = None,
+    offload_cache: str = "auto",
     progress: bool = True,
     say: Say = log.info,
     **options: Any,
@@ -44,6 +46,7 @@ def evaluate(
         output: folder of runs.
         batch_size: cells measured together; None chooses it for each context length.
         prefill_chunk: tokens that run through the layers at a time; bounds memory. None: all.
+        offload_cache: "on" keeps keys and values in the processor's memory, "off" on the device; "auto" chooses.
         progress: show a bar in a terminal and in a notebook; elsewhere, `say` a line now and then.
         say: called with each line that a person may want to read; by default they go to logging.
         **options: what `prepare` takes besides: lengths, depths, trials, documents, texts, seed, chat_template,
@@ -61,7 +64,16 @@ def evaluate(
         raise UserError(f"prefill_chunk must be 1 or more; got {prefill_chunk}")
     if batch_size is not None and batch_size < 1:
         raise UserError(f"batch_size must be 1 or more; got {batch_size}")
-    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=progress)
+    if offload_cache not in CHOICES:
+        raise UserError(f"offload_cache must be one of {', '.join(CHOICES)}; got {shown(offload_cache)}")
+    execute(
+        planned,
+        batch_size=batch_size,
+        prefill_chunk=prefill_chunk,
+        offload_cache=offload_cache,
+        say=say,
+        progress=progress,
+    )
     return results(planned)
 
 
@@ -105,7 +117,7 @@ def prepare(
             the processes. Several processes share an evaluation so; each has the same arguments besides.
         say: as in `evaluate`.
         **loading: fields of `Checkpoint`: revision, dtype, device, device_map, rope_theta_scale, rope, train_length,
-            trust_remote_code, allow_pickle.
+            trust_remote_code, allow_pickle, tensor_parallel.
     """
     fields = {
         "lengths": lengths, "depths": depths, "trials": trials, "documents": documents, "seed": seed,
@@ -120,7 +132,7 @@ def prepare(
         raise UserError(f"{sorted(loading)[0]!r} is given with the Checkpoint itself, not beside it")
     attentions = _several(attention, (str, Attention))
     if shard is not None and not isinstance(shard, Shard):
-        shard = parse(str(shard))
+        shard = parse(str(shard), torchrun=checkpoint.tensor_parallel == 1)
     planned = plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed, shard=shard, say=say)
     if line := advice(checkpoint.name, checkpoint.label, checkpoint.folder, chosen):
         say(line)

@@ -38,8 +38,8 @@ def forecasts(plan: Plan) -> list[Forecast]:
     ]
 
 
-def forecast(plan: Plan) -> str:
-    """Return what a plan would measure, as a table."""
+def forecast(plan: Plan, offload_cache: str = "auto") -> str:
+    """Return what a plan would measure, as a table, and where long texts are kept."""
     found = forecasts(plan)
     wide = max(14, *(len(f.task) for f in found))
     lines = [f"{'task':<{wide}} {'attention':<24} {'cells':>6} {'to do':>6} {'tokens':>10} {'about':>8}"]
@@ -50,4 +50,6 @@ def forecast(plan: Plan) -> str:
     total = duration(sum(f.seconds for f in found))
     what = f"for shard {plan.shard}" if plan.shard else "in all"
     lines.append(f"About {total} {what}: a rough figure, from the rate at which this machine multiplies matrices.")
+    cells = [cell for cells in plan.todo.values() for cell in cells]
+    lines += filter(None, [estimate.cache_line(plan.checkpoint, cells, offload_cache)])
     return "\n".join(lines)

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 
+from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.model import Model
 from ssmax_eval.run.deaths import MOST, Deaths
 from ssmax_eval.run.identity import Run
+from ssmax_eval.run.together import refuse_difference, refuse_to_shrink, writer_of
 from ssmax_eval.store import Store
 from ssmax_eval.tasks import Task
 from ssmax_eval.tasks.base import Measure
@@ -39,9 +41,11 @@ def measure(
 
     Cells that another process has measured in the meantime are left out. `batch_size` is how many cells are measured
     together, for all context lengths or for each. When memory runs out it is halved, then the model's prefill chunk;
-    a single cell that still does not fit, or gives NaN, is stored as failed, and the run goes on. So are the cells of a
-    length at which the process was killed twice in a row, without finishing one (see `deaths.py`). UserError, before
-    anything is written, when the task cannot be measured on this model at all.
+    then keys and values are kept in the processor's memory, where the model may do so. A single cell that still does
+    not fit, or gives NaN, is stored as failed, and the run goes on. So are the cells of a length at which the process
+    was killed twice in a row, without finishing one (see `deaths.py`). Where several processes hold the model, running
+    out of memory ends them all, and counts as such a kill. UserError, before anything is written, when the task cannot
+    be measured on this model at all.
     """
     limit = model.max_positions
     if limit is not None and max(run.task.lengths) > limit:
@@ -50,17 +54,17 @@ def measure(
             f"tokens; give --max-length {limit}"
         )
     bound = run.task.bind(model)
-    with store.writer(run.name, run.description, {"kind": "session", **session}) as writer:
-        todo = missing(cells, writer.cells, retry_failed=retry_failed)
+    with writer_of(store, run.name, run.description, {"kind": "session", **session}) as writer:
+        todo = processes().first(missing(cells, writer.cells, retry_failed=retry_failed))
         deaths = Deaths(writer.folder, writer.part)
         if retry_failed:
             deaths.forget()
-        chunk_before, shrunk = model.prefill_chunk, dict[str, dict[str, int]]()
+        before, shrunk = (model.prefill_chunk, model.offload_cache), dict[str, dict[str, int]]()
         try:
             for length in dict.fromkeys(cell.context_length for cell in todo):
                 alike = [cell for cell in todo if cell.context_length == length]
                 size = batch_size if isinstance(batch_size, int) else batch_size.get(length, 1)
-                killed = deaths.at(length, len(alike))
+                killed = max(processes().every(deaths.at(length, len(alike))))
                 if killed >= MOST:
                     found = iter([Measurement(cell, error=_killed(killed, length)) for cell in alike])
                 else:
@@ -73,7 +77,7 @@ def measure(
                         writer.append(measurement)
                         progress(measurement)
         finally:
-            model.prefill_chunk = chunk_before
+            model.prefill_chunk, model.offload_cache = before
             if shrunk:
                 writer.record({"kind": "out_of_memory", "out_of_memory": shrunk})
     return len(todo)
@@ -114,13 +118,18 @@ def _fitting(
         except _FullError:
             full = True
         if not full:
+            refuse_difference(batch, left)
             continue
+        refuse_to_shrink(batch[0].context_length)
         torch.cuda.empty_cache()  # past the except block, whose traceback keeps the tensors of the attempt
         if len(batch) > 1:
             size = min(size, len(batch)) // 2  # 0: even what a task never parts, cell by cell
             shrunk.setdefault(length, {})["batch_size"] = max(size, 1)
         elif (chunk := _halved_chunk(model, batch[0].context_length)) is not None:
             shrunk.setdefault(length, {})["prefill_chunk"] = chunk
+        elif model.offload_cache == "auto" and model.device.type != "cpu":
+            model.offload_cache = "on"
+            shrunk.setdefault(length, {})["offload_cache"] = True
         else:
             yield Measurement(left.pop(0), error="out of memory", seconds=time.perf_counter() - started)
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from os import PathLike
 from typing import TYPE_CHECKING
 
 from ssmax_eval.attention import Attention, Unrewritten, describe, parse
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.checkpoint.parallel import processes, refuse_difference
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.model import Model, resolve, running
@@ -109,17 +110,23 @@ def execute(
     *,
     batch_size: int | None = None,
     prefill_chunk: int | None = None,
+    offload_cache: str = "auto",
     say: Say = log.info,
     progress: bool = True,
 ) -> None:
     """Measure everything that is missing; the checkpoint is loaded once, and only if anything is.
 
-    `batch_size` is how many cells are measured together; None chooses it for each context length. `progress` shows a
+    `batch_size` is how many cells are measured together; None chooses it for each context length. `offload_cache`
+    says whether keys and values are kept in the processor's memory: "on", "off", "auto". `progress` shows a
     bar in a terminal and in a notebook; elsewhere it says a line now and then.
     """
+    plan.checkpoint.join()
+    plan = agreed(plan)
+    if not processes().leads:
+        say, progress = _nothing, False
     todo = [run for run, cells in plan.todo.items() if cells]
     for run in plan.runs:
-        if run not in todo:
+        if run not in todo and processes().leads:
             plan.store.describe(run.name, run.description)
     if not todo:
         say(f"Everything{f' of shard {plan.shard}' if plan.shard else ''} is in the store already.")
@@ -129,10 +136,21 @@ def execute(
     with _progress(plan, todo, say) if progress else nullcontext() as shown:
         for attention in dict.fromkeys(run.attention for run in todo):
             with running(plan.checkpoint, hf, attention) as model:
-                model.prefill_chunk = prefill_chunk
+                model.prefill_chunk, model.offload_cache = prefill_chunk, offload_cache
                 for run in todo:
                     if run.attention == attention:
                         _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)
+    processes().every(None)  # all is stored
+
+
+def agreed(plan: Plan) -> Plan:
+    """Return the plan that the first of the processes has that hold the model: the store may have grown meanwhile."""
+    refuse_difference("the runs", [run.name for run in plan.todo])
+    return replace(plan, todo=dict(zip(plan.todo, processes().first(list(plan.todo.values())), strict=True)))
+
+
+def _nothing(_: str) -> None:
+    """Say nothing."""
 
 
 def _progress(plan: Plan, todo: Sequence[Run], say: Say) -> Progress:
@@ -149,7 +167,7 @@ def _execute_one(
     done = len(plan.cells[run]) - len(cells)
     say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
-    sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
+    sizes = {n: min(processes().every(batch_size or estimate.batch_size(plan.checkpoint, n))) for n in lengths}
     failed, left = 0, set(cells)
     if progress is not None:
         progress.begin(title)

@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from ssmax_eval import __version__
+from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.model import Model
 from ssmax_eval.run.identity import Run
 from ssmax_eval.run.shards import Shard
@@ -20,7 +21,7 @@ from ssmax_eval.user_code import place_of
 
 def session(run: Run, model: Model, sizes: Mapping[int, int], shard: Shard | None = None) -> dict[str, Any]:
     """Return the record of a session; `sizes` is how many cells of each context length are measured together."""
-    device: torch.device = model.hf.device
+    device: torch.device = model.device
     template = getattr(run.checkpoint.tokenizer, "chat_template", None)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -39,6 +40,8 @@ def session(run: Run, model: Model, sizes: Mapping[int, int], shard: Shard | Non
         "device": f"{device} ({name})",
         "batch_size": {str(length): size for length, size in sizes.items()},
         "prefill_chunk": model.prefill_chunk,
+        **({"offload_cache": model.offload_cache} if model.offload_cache != "auto" else {}),
+        **({"tensor_parallel": count} if (count := processes().count) > 1 else {}),
     }
 
 

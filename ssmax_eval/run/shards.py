@@ -47,19 +47,19 @@ class Shard:
         return f"{self.number:0{len(str(self.count))}}-of-{self.count}"
 
 
-def parse(given: str, environment: Mapping[str, str] = os.environ) -> Shard:
+def parse(given: str, environment: Mapping[str, str] = os.environ, *, torchrun: bool = True) -> Shard:
     """Return the shard that is written "3/16"; "auto" is the one that Slurm or torchrun has numbered.
 
-    UserError for anything else, and where the environment does not say which one it is.
+    `torchrun` says whether its processes are shards, and do not hold one model together. UserError for anything else, and where the environment does not say which one it is.
     """
     if given == "auto":
-        return _numbered(environment)
+        return _numbered(environment, torchrun)
     if not (found := WRITTEN.fullmatch(given)):
         raise UserError(f"a shard is written 3/16, the third of sixteen, or auto; given {shown(given)}")
     return Shard(int(found[1]), int(found[2]))
 
 
-def _numbered(environment: Mapping[str, str]) -> Shard:
+def _numbered(environment: Mapping[str, str], torchrun: bool) -> Shard:
     """The place of this process in Slurm's array of jobs, or else among the processes that torchrun has started."""
     if f"{SLURM}ID" in environment:
         own, first, last, count = (_whole(environment, SLURM + name) for name in ("ID", "MIN", "MAX", "COUNT"))
@@ -70,8 +70,10 @@ def _numbered(environment: Mapping[str, str]) -> Shard:
                 f"from {first} to {last} in steps of {step}: give --shard K/N"
             )
         return Shard((own - first) // step + 1, count)
-    if "RANK" in environment and "WORLD_SIZE" in environment:
+    if torchrun and "RANK" in environment and "WORLD_SIZE" in environment:
         return Shard(_whole(environment, "RANK") + 1, _whole(environment, "WORLD_SIZE"))
+    if not torchrun:
+        raise UserError(f"--shard auto finds no Slurm array ({SLURM}ID); torchrun's processes hold one model together")
     raise UserError(
         f"--shard auto finds neither a Slurm array ({SLURM}ID) nor torchrun (RANK, WORLD_SIZE) in the environment; "
         "give --shard K/N, such as 3/16"
