@@ -102,7 +102,8 @@ class Said(NamedTuple):
 
 def said(table: "pd.DataFrame") -> Said:
     """Say whether the loss in the last stretch is lower, and what happens in the first one."""
-    first, last = table.iloc[0], table.iloc[-1]
+    stretches = rows(table)
+    first, last = stretches[0], stretches[-1]
     helps = bool(last["high"] < 0)
     where = f"at positions {last['first']:,} to {last['last']:,}"
     amount = f"{abs(last['mean']):.4f} nats per token"
@@ -112,7 +113,7 @@ def said(table: "pd.DataFrame") -> Said:
         text = f"It does not help {where}: the loss is {amount} higher ({interval(last)})."
     elif math.isnan(last["low"]):
         text = (
-            f"Inconclusive {where}: {last['units']} texts give no interval, {FEWEST} would. "
+            f"Inconclusive {where}: {last['units']} independent texts give no interval, {FEWEST} would. "
             "The table is written all the same; nothing here shows that it helps."
         )
     else:
@@ -120,7 +121,7 @@ def said(table: "pd.DataFrame") -> Said:
             f"Inconclusive {where}: {last['mean']:+.4f} nats per token ({interval(last)}). "
             "The table is written all the same; nothing here shows that it helps."
         )
-    if len(table) > 1:
+    if len(stretches) > 1:
         costs = "it costs" if first["low"] > 0 else "it gains" if first["high"] < 0 else "inconclusive,"
         text += (
             f"\nAt positions {first['first']:,} to {first['last']:,} {costs} {first['mean']:+.4f} ({interval(first)})."
