@@ -30,9 +30,11 @@ SHORT = 1024
 """Positions below this tell what a calibration costs where it is not needed."""
 
 
-def planned(checkpoint: Checkpoint, attentions: Sequence[Attention], asked: Calibration, runs: str, say: Say) -> Plan:
-    """Return the runs that measure the loss of the held-out documents."""
-    return prepare(checkpoint, attentions, held_out(asked), runs, say=say)
+def planned(
+    checkpoint: Checkpoint, attentions: Sequence[Attention], asked: Calibration, runs: str, say: Say, **options: Any
+) -> Plan:
+    """Return the runs that measure the loss of the held-out documents; `options` go to `prepare`."""
+    return prepare(checkpoint, attentions, held_out(asked), runs, say=say, **options)
 
 
 class Cost(NamedTuple):

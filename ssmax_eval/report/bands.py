@@ -46,8 +46,9 @@ def band_differences(
         if wide.empty or not comparable(about, found, base, series):
             continue
         wide = clustered(wide.assign(change=wide["value_series"] - wide["value_baseline"], series=series), found)
-        for number, own in wide.groupby("context_length"):
-            ends = {"first": int(edges[int(number)]), "last": int(edges[int(number) + 1]) - 1}
+        for number in sorted(wide["context_length"].unique().tolist()):
+            own = wide[wide["context_length"] == number]
+            ends = {"first": edges[number], "last": edges[number + 1] - 1}
             parts.append({"baseline": base, "series": series, **ends, **_paired(own)})
     if not parts:
         raise NothingMeasured(f"no two series have measured {found.label} on the same documents at these positions")

@@ -6,10 +6,10 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -56,21 +56,25 @@ def start_of(checkpoint: Checkpoint) -> Start:
     )
 
 
-def place_of(checkpoint: Checkpoint, asked: Calibration, path: str | os.PathLike[str]) -> Place:
+def place_of(checkpoint: Checkpoint, asked: Calibration, path: str | os.PathLike[str], **options: Any) -> Place:
     """Return where the table of a calibration is written, with all that decides its numbers."""
-    return Place(Path(path), {**asked.identity(), "checkpoint": checkpoint.identity(), "rule": documents.RULE})
+    given = {name: repr(value) for name, value in options.items() if value is not None}
+    own = {"checkpoint": checkpoint.identity(), "rule": documents.RULE}
+    return Place(Path(path), {**asked.identity(), **own, **given})
 
 
 def calibrate(
-    checkpoint: Checkpoint, asked: Calibration, path: str | os.PathLike[str], *, say: Say = log.info
+    checkpoint: Checkpoint, asked: Calibration, path: str | os.PathLike[str], *, say: Say = log.info, **options: Any
 ) -> SSMax:
     """Fit s and b to a checkpoint, write them to the file `path` (JSON), and return the attention.
+
+    `options` are what `model.running` takes besides an attention; the checkpoint runs under them while it is fitted.
 
     A calibration that was killed goes on from its last step, to the same numbers; one that is there already is read.
     UserError when the file holds something else, the text gives too few documents, the checkpoint cannot be rewritten,
     or the loss is not finite.
     """
-    place = place_of(checkpoint, asked, path)
+    place = place_of(checkpoint, asked, path, **options)
     start = start_of(checkpoint)
     if asked.closed_form is not None:
         closed_form.refuse_too_short(asked, checkpoint.shape.train_length)
@@ -79,10 +83,12 @@ def calibrate(
         if (there := place.read()) is not None:
             say(f"{place.path} is there already.")
             return there
-        return _calibrate(checkpoint, asked, place, start, say)
+        return _calibrate(checkpoint, asked, place, start, say, options)
 
 
-def _calibrate(checkpoint: Checkpoint, asked: Calibration, place: Place, start: Start, say: Say) -> SSMax:
+def _calibrate(
+    checkpoint: Checkpoint, asked: Calibration, place: Place, start: Start, say: Say, options: Mapping[str, Any]
+) -> SSMax:
     tokenizer = checkpoint.tokenizer
     if tokenizer is None:
         raise UserError(f"{checkpoint.name!r} has no tokenizer; put its tokenizer files beside its weights")
@@ -94,7 +100,7 @@ def _calibrate(checkpoint: Checkpoint, asked: Calibration, place: Place, start: 
     )
     began = time.monotonic()
     say(f"Loading {checkpoint.label} ...")
-    with running(checkpoint, checkpoint.load(), start.ssmax) as model:
+    with running(checkpoint, checkpoint.load(), start.ssmax, **options) as model:
         if model.max_positions is not None and asked.length > model.max_positions:
             raise UserError(
                 f"{checkpoint.label!r} has a table of {model.max_positions} positions and cannot run {asked.length} "
