@@ -10,6 +10,7 @@ from ssmax_eval.cli.machine import rows
 from ssmax_eval.cli.table import aligned
 from ssmax_eval.measurement import Cell
 from ssmax_eval.report.bands import band_differences
+from ssmax_eval.report.series import labelled
 from ssmax_eval.report.statistics import FEWEST
 from ssmax_eval.run import estimate
 from ssmax_eval.run.choosing import Say
@@ -86,12 +87,11 @@ def difference(plan: Plan, asked: Calibration, train_length: int) -> "pd.DataFra
 
     The stretches end at `SHORT`, at the training length and at the lengths that were fitted.
     """
-    frame = results(plan)
-    names = dict(zip([run.name for run in plan.runs], ("before", "after"), strict=True))
-    told = frame.assign(attention=frame["run"].astype("str").map(names).astype("category"))
+    frame = labelled(results(plan))
+    before = frame.loc[frame["run"].astype("str") == plan.runs[0].name, "series"].iloc[0]
     last = asked.measured_length
     ends = {SHORT, train_length, *asked.lengths, last}
-    return band_differences(told, [1, *sorted(end for end in ends if 1 < end <= last)], "before", "nll")
+    return band_differences(frame, [1, *sorted(end for end in ends if 1 < end <= last)], str(before), "nll")
 
 
 class Said(NamedTuple):
