@@ -50,7 +50,8 @@ class Shard:
 def parse(given: str, environment: Mapping[str, str] = os.environ, *, torchrun: bool = True) -> Shard:
     """Return the shard that is written "3/16"; "auto" is the one that Slurm or torchrun has numbered.
 
-    `torchrun` says whether its processes are shards, and do not hold one model together. UserError for anything else, and where the environment does not say which one it is.
+    `torchrun` says whether its processes are shards, and do not hold one model together. UserError for anything else,
+    and where the environment does not say which one it is.
     """
     if given == "auto":
         return _numbered(environment, torchrun)
