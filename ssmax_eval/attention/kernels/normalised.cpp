@@ -37,11 +37,14 @@ static void multiply(const float* a, long a_row, const float* b, long b_row, flo
     Vector sum[ROWS][N];
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < N; v++) sum[r][v] = add ? load(c + r * c_row + v * LANES) : Vector{};
-    for (int d = 0; d < depth; d++)
-        for (int v = 0; v < N; v++) {
-            const Vector right = load(b + d * b_row + v * LANES);
-            for (int r = 0; r < ROWS; r++) sum[r][v] += a[r * a_row + d] * right;
+    for (int d = 0; d < depth; d++, b += b_row) {
+        Vector right[N];
+        for (int v = 0; v < N; v++) right[v] = load(b + v * LANES);
+        for (int r = 0; r < ROWS; r++) {
+            const Vector left = all(a[r * a_row + d]);
+            for (int v = 0; v < N; v++) sum[r][v] += left * right[v];
         }
+    }
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < N; v++) store(c + r * c_row + v * LANES, sum[r][v]);
 }
