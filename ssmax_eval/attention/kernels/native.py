@@ -18,8 +18,6 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.files import cache_folder, write_whole
 
 SOURCE = Path(__file__).with_name("normalised.cpp")
-TILE = 64
-"""Keys of a tile, as the kernel has it."""
 
 
 @cache
@@ -59,14 +57,14 @@ def attend(kernel: ctypes.CDLL, query: Tensor, key: Tensor, value: Tensor, soft:
     """Return what `normalised.attend` does, by the compiled kernel."""
     batch, heads, rows, depth = query.shape
     groups, keys, width = value.shape[1:]
-    tiles = -(-keys // TILE)
-    key = pad(key, (0, 0, 0, tiles * TILE - keys)).view(batch, groups, tiles, TILE, depth).transpose(3, 4)
-    value = pad(value, (0, -width % 16))
-    output = query.new_empty(batch, heads, rows, value.shape[-1])
+    panel, wide = kernel.panel(), width + -width % 16
+    key = pad(key, (0, 0, 0, -keys % panel)).unflatten(2, (-1, panel)).transpose(3, 4)
+    value = pad(value, (0, -width % panel)).unflatten(3, (-1, panel)).transpose(2, 3)
+    output = query.new_empty(batch, heads, rows, wide)
     kept = [x.contiguous() for x in (query, key, value, output)]
     kernel.attend(
         *(ctypes.c_void_p(x.data_ptr()) for x in kept),
-        *(batch * heads, heads // groups, rows, keys, depth, value.shape[-1]),
+        *(batch * heads, heads // groups, rows, keys, depth, wide),
         *(int(soft), p or 0, torch.get_num_threads()),
     )
     return output[..., :width]

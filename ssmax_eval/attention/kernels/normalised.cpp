@@ -1,8 +1,8 @@
 // Causal attention whose weights are L1(f(x_ij)) or L1(relu(a_ij n_i - o_i)^p) with a = L1(f(x)), in float32:
 // f is softplus or exp. One thread takes a block of rows of one head, so the scores of a block never leave its cache.
 //
-// Keys come in tiles of 64, depth first, so that both products, scores and output, are one small kernel that holds
-// ROWS x VECTORS vectors in registers.
+// Keys come in panels, depth first, and values in panels of their width. So both products, scores and output, are one
+// small kernel that reads a panel from front to back and holds ROWS x VECTORS sums in registers.
 
 #include <algorithm>
 #include <atomic>
@@ -11,6 +11,7 @@
 #include <cstring>
 #include <limits>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #if defined(__AVX512F__)
@@ -18,9 +19,9 @@ constexpr int LANES = 16, VECTORS = 4, ROWS = 6;
 #else
 constexpr int LANES = 8, VECTORS = 2, ROWS = 6;
 #endif
-constexpr int TILE = 64;    // keys of a tile; native.py packs them so
-constexpr int BLOCK = 24;   // rows that a thread takes at a time
-constexpr int CHUNK = 512;  // keys whose sum is formed in float32 before it is added to the whole
+constexpr int PANEL = LANES * VECTORS;  // keys, or numbers of a value, side by side; native.py packs them so
+constexpr int BLOCK = 24;               // rows that a thread takes at a time
+constexpr int CHUNK = 512;              // keys whose sum is formed in float32 before it is added to the whole
 constexpr float CUT = 16 * std::numeric_limits<float>::epsilon();  // functions.rounding, which C++ cannot import
 
 typedef float Vector __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
@@ -31,28 +32,28 @@ static inline void store(float* x, Vector v) { *reinterpret_cast<Vector*>(x) = v
 static inline Vector all(float x) { return x - Vector{}; }
 static inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 
-// c[ROWS][N vectors] (+)= a[ROWS][depth] b[depth][N vectors]
+// c[ROWS][N vectors] (+)= a[ROWS][depth] b[depth][N vectors of a panel]
 template <int N>
-static void multiply(const float* a, long a_row, const float* b, long b_row, float* c, long c_row, int depth, bool add) {
+static void multiply(const float* a, long a_row, const float* b, float* c, long c_row, int depth, bool add) {
     Vector sum[ROWS][N];
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < N; v++) sum[r][v] = add ? load(c + r * c_row + v * LANES) : Vector{};
-    for (int d = 0; d < depth; d++)
-        for (int v = 0; v < N; v++) {
-            const Vector right = load(b + d * b_row + v * LANES);
-            for (int r = 0; r < ROWS; r++) sum[r][v] += a[r * a_row + d] * right;
+    for (int d = 0; d < depth; d++, b += PANEL) {
+        Vector right[N];
+        for (int v = 0; v < N; v++) right[v] = load(b + v * LANES);
+        for (int r = 0; r < ROWS; r++) {
+            const Vector left = all(a[r * a_row + d]);
+            for (int v = 0; v < N; v++) sum[r][v] += left * right[v];
         }
+    }
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < N; v++) store(c + r * c_row + v * LANES, sum[r][v]);
 }
 
-// The same for any width that is a multiple of LANES.
-static void product(const float* a, long a_row, const float* b, long b_row, float* c, long c_row, int depth, int width,
-                    bool add) {
-    int done = 0;
-    for (; done + VECTORS * LANES <= width; done += VECTORS * LANES)
-        multiply<VECTORS>(a, a_row, b + done, b_row, c + done, c_row, depth, add);
-    for (; done < width; done += LANES) multiply<1>(a, a_row, b + done, b_row, c + done, c_row, depth, add);
+// The same for the first `width` numbers of a panel, a multiple of LANES.
+static void product(const float* a, long a_row, const float* b, float* c, long c_row, int depth, int width, bool add) {
+    if (width >= PANEL) return multiply<VECTORS>(a, a_row, b, c, c_row, depth, add);
+    for (int v = 0; v < width; v += LANES) multiply<1>(a, a_row, b + v, c + v, c_row, depth, add);
 }
 
 // e^x for x <= 0, to 1 unit in the last place; e^-87 below -87. NaN stays NaN, here and below.
@@ -134,43 +135,50 @@ static double weigh(float* row, int n, bool soft, int p) {
         const float o = n > 3 ? 1.0f : 0.0f, most = (float)(top * (n / sum)) - o;
         const float scale = most < CUT ? 1.0f : 1.0f / most, cut = CUT * scale;
         const float slope = (float)(n / sum) * scale, offset = o * scale;
-        sum = mapped(row, n, [=](Vector x) {
-            const Vector y = x * slope - offset;
-            return power(y < cut ? Vector{} : y, p);
-        });
+        const auto raised = [=](auto p) {
+            return mapped(row, n, [=](Vector x) {
+                const Vector y = x * slope - offset;
+                return power(y < cut ? Vector{} : y, p);
+            });
+        };
+        sum = p == 15 ? raised(std::integral_constant<int, 15>()) : raised(p);  // unrolled for the usual power
     }
     return sum > 0 ? 1 / sum : 0;
 }
 
-// query [heads, rows, depth]; key, packed, [heads / group, tiles, depth, TILE]; value [heads / group, keys, width] and
-// output [heads, rows, width], width a multiple of 16. Row i sees the first keys - rows + i + 1 keys.
+extern "C" int panel() { return PANEL; }
+
+// query [heads, rows, depth]; key, packed, [heads / group, panels, depth, PANEL]; value, packed, [heads / group, panels,
+// keys, PANEL]; output [heads, rows, width], width a multiple of 16. Row i sees the first keys - rows + i + 1 keys.
 extern "C" void attend(const float* query, const float* key, const float* value, float* output, int heads, int group,
                        int rows, int keys, int depth, int width, int soft, int p, int threads) {
-    const long tiles = (keys + TILE - 1) / TILE, blocks = (rows + BLOCK - 1) / BLOCK, line = tiles * TILE;
+    const long blocks = (rows + BLOCK - 1) / BLOCK, padded = (keys + PANEL - 1) / PANEL * PANEL;
+    const long wide = (width + PANEL - 1) / PANEL * PANEL;
+    const long line = padded + 16;  // lines a page apart would share few places of the cache
     std::atomic<long> next{0};
     auto work = [&] {
         std::vector<float> scores(BLOCK * line), queries(BLOCK * depth), sums(BLOCK * width);
         for (long item; (item = next++) < heads * blocks;) {
             const long head = item % heads, start = (blocks - 1 - item / heads) * BLOCK;  // the longest rows first
             const int here = (int)std::min<long>(BLOCK, rows - start), seen = (int)(keys - rows + start + here);
-            const float* k = key + head / group * tiles * TILE * depth;
-            const float* v = value + head / group * (long)keys * width;
+            const float* k = key + head / group * padded * depth;
+            const float* v = value + head / group * keys * wide;
             std::fill(queries.begin(), queries.end(), 0.0f);
             std::memcpy(queries.data(), query + (head * rows + start) * depth, sizeof(float) * here * depth);
-            for (long j = 0; j < seen; j += TILE)
+            for (long j = 0; j < seen; j += PANEL)
                 for (int r = 0; r < BLOCK; r += ROWS)
-                    product(&queries[r * depth], depth, k + j * depth, TILE, &scores[r * line + j], line, depth, TILE,
-                            false);
+                    product(&queries[r * depth], depth, k + j * depth, &scores[r * line + j], line, depth, PANEL, false);
             double factor[BLOCK] = {};
             for (int r = 0; r < here; r++) {
                 const int n = seen - here + r + 1;
                 factor[r] = weigh(&scores[r * line], n, soft, p);
                 std::fill(&scores[r * line + n], &scores[r * line + seen], 0.0f);
             }
-            for (int j = 0; j < seen; j += CHUNK)
-                for (int r = 0; r < BLOCK; r += ROWS)
-                    product(&scores[r * line + j], line, v + (long)j * width, width, &sums[r * width], width,
-                            std::min(CHUNK, seen - j), width, j > 0);
+            for (long j = 0; j < seen; j += CHUNK)
+                for (int w = 0; w < width; w += PANEL)
+                    for (int r = 0; r < BLOCK; r += ROWS)
+                        product(&scores[r * line + j], line, v + w * (long)keys + j * PANEL, &sums[r * width + w], width,
+                                (int)std::min<long>(CHUNK, seen - j), width - w, j > 0);
             for (int r = 0; r < here; r++)
                 for (int w = 0; w < width; w++)
                     output[(head * rows + start + r) * width + w] = (float)(sums[r * width + w] * factor[r]);
