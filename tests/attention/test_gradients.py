@@ -17,7 +17,8 @@ SPECS = [
 OTHERS = [
     "sparsemax", "alpha_entmax:alpha=1.33", "asentmax:beta=0.5,gamma=0.7", "topk:k=3", "t_softmax:t=2",
     "r_softmax:r=0.3", "multimax2:t0=-0.5,t1=0.25,t2=-0.1,t3=0.1,b0=-1,b1=0,b2=-1,b3=0", "rela", "softmax_n",
-    "adaptive_temperature", "sigmoid", "stick_breaking", "stick_breaking:rest=true", "scale_invariant:tau=2", "hype:a=3",
+    "adaptive_temperature", "sigmoid", "stick_breaking", "stick_breaking:rest=true", "scale_invariant:tau=2",
+    "hype:a=3",
 ]  # fmt: skip
 ROWS = 7
 
