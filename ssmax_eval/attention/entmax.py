@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention.base import Attention
+from ssmax_eval.attention.base import Attention, Kernel
 from ssmax_eval.attention.call import Call, Rows
 from ssmax_eval.attention.kernels import threshold
 from ssmax_eval.errors import UserError
@@ -61,7 +61,7 @@ class AlphaEntmax(Attention):
     """relu((alpha − 1) · z − τ)^(1 / (alpha − 1)), τ so that a row sums to 1: between softmax and sparsemax."""
 
     honours = frozenset({"softcap", "bias"})
-    kernels = (by_threshold,)
+    kernels: ClassVar[tuple[Kernel, ...]] = (by_threshold,)
 
     alpha: float = 1.5
     """Above 1, where it nears softmax, and at most 2, which is sparsemax."""

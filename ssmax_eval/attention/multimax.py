@@ -1,6 +1,7 @@
 """MultiMax: softmax on scores that a learned function bends (Zhou et al., arXiv 2406.01189)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,7 +18,7 @@ class MultiMax(Attention):
     Each parameter is one number for a layer. Where every t is 0, this is softmax.
     """
 
-    learned = ("t0", "t1", "b0", "b1")
+    learned: ClassVar[tuple[str, ...]] = ("t0", "t1", "b0", "b1")
     honours = frozenset({"softcap", "bias"})
 
     t0: PerHead | None = None
