@@ -20,6 +20,9 @@ BLOCK_NUMBERS = 1 << 24
 EXTRAS = {"softcap": "soft-capping of scores", "bias": "biases on scores", "sink": "attention sinks"}
 """The fields of `Extras` in words."""
 
+RARE: dict[str, Any] = {"layers": None, "twice": False, "n_is": "keys", "most": None}
+"""Parameters that are part of an attention's identity only where they are not these."""
+
 Kernel = Callable[[Any, Call], Tensor | None]
 """A faster way to the output of an attention, [B, H, T, width of value]; None where it does not apply to the call."""
 
@@ -51,6 +54,8 @@ class Attention(ABC):
     layers: str | None = field(default=None, kw_only=True)
     """Layers that are rewritten: "full" for those with full attention, or numbers as in "0-3+7"; None: all.
     The others attend with softmax."""
+    twice: bool = field(default=False, kw_only=True)
+    """Run on a model that scales its scores by log position itself, too, which is refused otherwise."""
 
     about: ClassVar[str] = ""
     """The formula and its source in one line, for a class outside this package."""
@@ -129,9 +134,9 @@ class Attention(ABC):
             )
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters by name, as plain values that JSON can hold; `layers` only where it limits any."""
+        """Return the parameters by name, as plain values that JSON can hold; those of RARE only where they are set."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in values.items() if name != "layers" or value is not None}
+        return {name: value for name, value in values.items() if name not in RARE or value != RARE[name]}
 
     def rewrites(self, shape: Shape) -> frozenset[int] | None:
         """Return the layers that run this attention; None for all. UserError when `layers` does not fit."""

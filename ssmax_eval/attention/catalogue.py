@@ -30,6 +30,50 @@ ATTENTIONS: Catalogue[Attention] = Catalogue(
             f"{ROOM}.per_n:PerN",
             "softmax(p[n] z), p learned for every n, the experiment behind arXiv 2501.19399",
         ),
+        "sparsemax": (f"{ROOM}.sparsemax:Sparsemax", "relu(z - tau) that sums to 1, arXiv 1602.02068"),
+        "entmax15": (f"{ROOM}.entmax:Entmax15", "relu(z / 2 - tau)^2 that sums to 1, arXiv 1905.05702"),
+        "alpha_entmax": (
+            f"{ROOM}.entmax:AlphaEntmax",
+            "relu((alpha - 1) z - tau)^(1 / (alpha - 1)) that sums to 1, arXiv 1905.05702",
+        ),
+        "asentmax": (
+            f"{ROOM}.asentmax:ASEntmax",
+            "entmax((delta + beta log(n + 1)^gamma) z), beta and gamma learned, arXiv 2506.16640",
+        ),
+        "topk": (f"{ROOM}.topk:TopK", "softmax(z) over the k largest, arXiv 2106.06899, 2112.12433"),
+        "t_softmax": (f"{ROOM}.r_softmax:TSoftmax", "L1(relu(z - max z + t) e^z), arXiv 2304.05243"),
+        "r_softmax": (
+            f"{ROOM}.r_softmax:RSoftmax",
+            "t_softmax that leaves a share r of the keys without weight, arXiv 2304.05243",
+        ),
+        "multimax": (
+            f"{ROOM}.multimax:MultiMax",
+            "softmax(z + t0 relu(b0 - z) + t1 relu(z - b1)), learned, arXiv 2406.01189",
+        ),
+        "multimax2": (f"{ROOM}.multimax:MultiMax2", "multimax with squares too, arXiv 2406.01189"),
+        "rela": (f"{ROOM}.rela:ReLA", "relu(z), without its output norm, arXiv 2104.07012"),
+        "softmax_n": (f"{ROOM}.softmax_n:SoftmaxN", "e^z / (n + sum e^z), off by one (Miller 2023) or by n"),
+        "adaptive_temperature": (
+            f"{ROOM}.adaptive_temperature:AdaptiveTemperature",
+            "softmax(c z), c from the entropy of the row, arXiv 2410.01104",
+        ),
+        "sigmoid": (f"{ROOM}.sigmoid:Sigmoid", "sigmoid(z - log n), arXiv 2409.04431"),
+        "stick_breaking": (
+            f"{ROOM}.stick_breaking:StickBreaking",
+            "sigmoid(z) of what the later keys left, arXiv 2410.17980",
+        ),
+        "scale_invariant": (
+            f"{ROOM}.scale_invariant:ScaleInvariant",
+            "softmax(a z + 1 - a^2), a^2 = 2 log(distance / tau + 1) + 1, arXiv 2505.17083",
+        ),
+        "llama4": (f"{ROOM}.released:Llama4", "temperature, by its model's name"),
+        "ministral": (
+            f"{ROOM}.released:Ministral",
+            "softmax((1 + beta log(1 + floor((n - 1) / n_train))) z), as in Ministral 3",
+        ),
+        "inkling": (f"{ROOM}.released:Inkling", "softmax((1 + alpha log(max(n / f, 1))) z), as in Inkling"),
+        "grok": (f"{ROOM}.released:Grok", "softmax(log(n - 1) / log(n_train) z) beyond n_train, as in Grok"),
+        "hype": (f"{ROOM}.released:Hype", "softmax(log(n - 1 + a) / log(a) z), as in HypeNet and MiniCPM-SALA"),
     }
 )
 """name -> class. Adding an attention is adding a line: its name, its module and class, what it is in one line."""

@@ -55,7 +55,7 @@ def _build(name: str, cls: type[Attention], settings: str) -> Attention:
     for setting in filter(None, settings.split(",")):
         key, equals, text = setting.partition("=")
         if key not in hints:
-            if not hints.keys() - {"layers"}:
+            if not hints.keys() - {"layers", "twice"}:
                 raise UserError(f"attention {name!r} has no parameters; given {setting!r}")
             raise unknown(f"parameter of attention {name!r}:", key, hints)
         if not equals:

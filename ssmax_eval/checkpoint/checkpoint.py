@@ -247,7 +247,7 @@ class Checkpoint:
             raise
         except Exception as error:  # transformers and safetensors raise many kinds for a broken checkpoint
             raise UserError(f"the weights of {self.name!r} cannot be loaded: {first_line(error)}") from None
-        refuse_incomplete(self.name, self.folder, info, self.config, self.shape)
+        refuse_incomplete(self.name, self.folder, info, self.config, self.shape, hf.state_dict().keys())
         if self.rope_label:
             with init_empty_weights():
                 plain = AutoModelForCausalLM.from_config(self._plain_config(), trust_remote_code=self.trust_remote_code)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ssmax_eval.attention import ATTENTIONS, Attention
+from ssmax_eval.checkpoint.conventions import declared
 from ssmax_eval.checkpoint.own_code import Untrusted, class_in, is_own, name_of
+from ssmax_eval.checkpoint.weights import NAMES
 from ssmax_eval.errors import UserError, shown, unknown
 
 KEY = "ssmax_eval"
@@ -15,13 +17,15 @@ KEY = "ssmax_eval"
 
 
 def from_config(config: Any, folder: Path | None = None, *, trust_remote_code: bool = False) -> Attention | None:
-    """Return the attention that a transformers config names, or None. UserError when it is not known.
+    """Return the attention that a transformers config names, be it by fields of other houses, or None.
+
+    UserError when it is not known.
 
     An attention whose code lies in `folder` is `Untrusted`, which fails when it is used, unless the code may run.
     """
     entry = _entry(config)
     if entry is None:
-        return None
+        return declared(config)
     name = entry["attention"]
     if is_own(name):
         if folder is None or not trust_remote_code:
@@ -42,9 +46,17 @@ def from_config(config: Any, folder: Path | None = None, *, trust_remote_code: b
 
 
 def own_parameters(config: Any) -> frozenset[str]:
-    """Return the parameters of a user's own attention that a config names; none for an attention of this package."""
+    """Return the parameters of the attention that a config names which weights may hold under names of its own.
+
+    Of a user's own attention, all; of one of this package, those it learns that have no name of released checkpoints.
+    """
     entry = _entry(config)
-    return frozenset(entry.keys() - {"attention"}) if entry and is_own(entry["attention"]) else frozenset()
+    if entry is None:
+        return frozenset()
+    if is_own(entry["attention"]):
+        return frozenset(entry.keys() - {"attention"})
+    known = ATTENTIONS[entry["attention"]].learned if entry["attention"] in ATTENTIONS else ()
+    return frozenset(known) - frozenset(NAMES.values())
 
 
 def own_name(config: Any) -> str | None:

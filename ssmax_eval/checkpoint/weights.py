@@ -26,6 +26,11 @@ INDEX = "model.safetensors.index.json"
 TABLES = ("p",)
 """Parameters that are a table of any length for a layer, instead of a number for each head."""
 
+ELSEWHERE = re.compile(r"vision|visual|audio|talker|(^|\.)mtp|nextn")
+"""In the names of weights of other parts of a model, whose attention is not exchanged."""
+SUSPECT = re.compile(r"ssmax|softmax_scal|scalable_softmax|logn|log_scal|attn_temp|attn_scale")
+"""In the last part of the name of a weight that seems to scale an attention."""
+
 PerLayer = tuple[tuple[float, ...], ...]
 
 
@@ -93,7 +98,12 @@ def from_weights(
         try:
             with safe_open(path, "pt") as file:
                 for key in file.keys():  # noqa: SIM118 (not a mapping)
-                    if (name := parameter_of(key, own)) is not None:
+                    if (name := parameter_of(key, own)) is not None and not ELSEWHERE.search(key):
+                        if "indexer" in key:
+                            raise UserError(
+                                f"{key!r} in {path.name!r} scales an indexer, which chooses the keys of a layer; this "
+                                "is not supported"
+                            )
                         number = re.search(r"\.(\d+)\.", key)
                         layer, tensor = None if number is None else int(number[1]), file.get_tensor(key)
                         table = name in TABLES or name in own

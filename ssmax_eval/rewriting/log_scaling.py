@@ -9,16 +9,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ssmax_eval.attention import Attention, Call
+from ssmax_eval.checkpoint.conventions import FAMILIES, scales_itself
 from ssmax_eval.errors import UserError
 from ssmax_eval.rewriting.canary import LENGTH, inputs
 from ssmax_eval.rewriting.rewriting import Rewriting
 
-FIELDS = {
-    "attn_temperature_tuning": "Llama 4",
-    "log_scaling_n_floor": "Inkling",
-    "llama_4_scaling_beta": "Ministral 3 and Devstral 2",
-}
-"""Fields of a config that make a model do so, and the family that they come from."""
 FIRST = 8
 """Rows that are left out, because a short convolution in front of the queries begins with zeros."""
 BOUND = {torch.float64: 1e-4, torch.float32: 1e-4}
@@ -27,11 +22,9 @@ BOUND = {torch.float64: 1e-4, torch.float32: 1e-4}
 
 def refuse_scaling_twice(config: Any) -> None:
     """Raise UserError when a config says that its model scales its queries by log position."""
-    text = config.get_text_config(decoder=True)
-    settings = {**text.to_dict(), **(getattr(text, "rope_parameters", None) or {})}
-    for name, family in FIELDS.items():
-        if settings.get(name):
-            raise UserError(_refusal(text.model_type, f"{name}, as in {family}"))
+    if (name := scales_itself(config)) is not None:
+        kind = config.get_text_config(decoder=True).model_type
+        raise UserError(_refusal(kind, f"{name}, as in {FAMILIES[name]}"))
 
 
 @torch.inference_mode()
@@ -87,7 +80,7 @@ def _query_lengths(hf: PreTrainedModel, rewriting: Rewriting, ids: Tensor, posit
 def _refusal(kind: str, how: str) -> str:
     return (
         f"this {kind!r} model scales its queries by position already ({how}); doing it once more would scale them "
-        "twice, so only softmax can run here"
+        "twice, so only softmax can run here; twice=true, as in ssmax:twice=true, does it nevertheless"
     )
 
 

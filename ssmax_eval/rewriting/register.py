@@ -61,7 +61,7 @@ class _Registered:
         own = from_config(config, Path(place) if place else None, trust_remote_code=self.name == OWN)
         wanted = own if own and (self.name == OWN or isinstance(own, ATTENTIONS[self.name])) else _fresh(self.name)
         resolved = wanted.resolve(shape)
-        if resolved.log_scaled:
+        if resolved.log_scaled and not resolved.twice:
             refuse_scaling_twice(config)
         return Rewriting(resolved, resolved.rewrites(shape))
 

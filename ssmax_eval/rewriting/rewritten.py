@@ -58,7 +58,7 @@ def rewritten(
     if shape.refusal is not None:
         raise UserError(shape.refusal)
     resolved = chosen.resolve(shape)
-    if resolved.log_scaled:
+    if resolved.log_scaled and not resolved.twice:
         refuse_scaling_twice(hf.config)
     if resolved.ignores_scaling and (factor := attention_factor(hf)) != 1.0:
         _warn_of_factor(type(resolved).__name__, factor)
@@ -67,7 +67,7 @@ def rewritten(
     with _installed(hf, rewriting, lasting):
         if verify:
             verify_rewriting(hf, rewriting)
-            if resolved.log_scaled:
+            if resolved.log_scaled and not resolved.twice:
                 refuse_scaled_queries(hf, rewriting)
         yield rewriting
 

@@ -14,6 +14,12 @@ SPECS = [
     "softmax", "ssmax:s=0.3,b=0.4", "lssa", "lssa:qk_norm=false", "lssar:p=15", "lssar:p=3",
     "lssar:p=3,qk_norm=false", "softmax_reweighted:p=3", "logn:n_train=3",
 ]  # fmt: skip
+OTHERS = [
+    "sparsemax", "alpha_entmax:alpha=1.33", "asentmax:beta=0.5,gamma=0.7", "topk:k=3", "t_softmax:t=2",
+    "r_softmax:r=0.3", "multimax2:t0=-0.5,t1=0.25,t2=-0.1,t3=0.1,b0=-1,b1=0,b2=-1,b3=0", "rela", "softmax_n",
+    "adaptive_temperature", "sigmoid", "stick_breaking", "stick_breaking:rest=true", "scale_invariant:tau=2",
+    "hype:a=3",
+]  # fmt: skip
 ROWS = 7
 
 
@@ -31,7 +37,7 @@ def _forward(attention: Attention, query: Tensor, key: Tensor, value: Tensor, ma
 
 
 @pytest.mark.parametrize("block", [1 << 24, 3 * 4 * ROWS])
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", [*SPECS, *OTHERS])
 def test_gradients_are_numerically_right(spec: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "BLOCK_NUMBERS", block)
     attention = parse(spec)
@@ -52,6 +58,36 @@ def test_float32_gradients_are_never_nan(spec: str, size: float) -> None:
         grown = _forward(parse(spec), query, key, value, mask)
         gradients = torch.autograd.grad(grown.square().sum() + grown.sum(), (query, key, value))
         assert all(bool(g.isfinite().all()) for g in (grown, *gradients))
+
+
+@pytest.mark.parametrize("spec", OTHERS)
+def test_float32_gradients_of_few_rows_are_never_nan(spec: str) -> None:
+    seen = torch.ones(20, 20, dtype=torch.bool).tril()
+    seen[5] = False
+    for size in (0.0, 1.0, 30.0):
+        inputs = _inputs(20, dtype=torch.float32, size=size)
+        grown = _forward(parse(spec), *inputs, seen[None, None])
+        gradients = torch.autograd.grad(grown.square().sum() + grown.sum(), inputs)
+        assert all(bool(g.isfinite().all()) for g in (grown, *gradients)), size
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["asentmax:beta=0.5,gamma=0.7", "t_softmax:t=2", "multimax2:t0=-0.5,t1=0.2,t2=-0.1,t3=0.1,b0=1,b1=0,b2=1,b3=0"],
+)
+def test_what_is_learned_gets_its_gradient(spec: str) -> None:
+    attention, inputs = parse(spec), _inputs()
+    start = torch.tensor([getattr(attention, name) for name in attention.learned], dtype=torch.float64)
+    width = attention.size(attention.learned[0], Shape(2, 4, 64))
+
+    def run(values: Tensor) -> Tensor:
+        given = {name: value.expand(width) for name, value in zip(attention.learned, values, strict=True)}
+        return _forward(replace(attention, **given), *inputs)
+
+    assert torch.autograd.gradcheck(run, start.requires_grad_())
+    torch.testing.assert_close(run(start), _forward(attention, *inputs))
+    gradient = torch.autograd.grad(run(start).square().sum(), start)[0]
+    assert bool((gradient != 0).all()), gradient
 
 
 @pytest.mark.parametrize("attention", [LSSA(), LSSAR(p=3.0), LSSAR(p=15.0)])

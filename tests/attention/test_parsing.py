@@ -55,7 +55,7 @@ def test_a_description_reads_back(spec: str) -> None:
     ("spec", "message"),
     [
         ("ssmaxx", "unknown attention 'ssmaxx'; did you mean 'ssmax'"),
-        ("nothing", "known: logn, lssa"),
+        ("nothing", "known: adaptive_temperature, alpha_entmax"),
         ("ssmax:t=1", "unknown parameter of attention 'ssmax': 't'"),
         ("softmax:s=1", "has no parameters"),
         ("ssmax:s", "needs a value"),
