@@ -20,6 +20,7 @@ from transformers import (
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.complete import refuse_incomplete
 from ssmax_eval.checkpoint.config import from_config, own_parameters
+from ssmax_eval.checkpoint.engines import engine_label
 from ssmax_eval.checkpoint.fingerprint import code_digest, file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
 from ssmax_eval.checkpoint.places import first_line, folder_from_hub, gguf_file, local_folder
@@ -74,6 +75,10 @@ class Checkpoint:
     """Run Python code that comes with the checkpoint."""
     allow_pickle: bool = False
     """Load weights in torch's pickle format, which can run any code."""
+    engine: str = "transformers"
+    """What runs the model in a run: one of ENGINES."""
+    tensor_parallel: int = 1
+    """Devices over which vLLM spreads each layer."""
 
     @cached_property
     def folder(self) -> Path:
@@ -103,6 +108,11 @@ class Checkpoint:
     def rope_label(self) -> str:
         """How its RoPE is changed, for a column of results."""
         return rope_label(self.rope_theta_scale, self.rope)
+
+    @cached_property
+    def engine_label(self) -> str:
+        """The engine and its version; "" for transformers, whose runs do not say it. UserError without that engine."""
+        return engine_label(self.engine, self.tensor_parallel)
 
     @cached_property
     def config(self) -> Any:
@@ -207,6 +217,7 @@ class Checkpoint:
             "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
             **({"rope": self.rope} if self.rope else {}),
+            **({"engine": engine} if (engine := self.engine_label) else {}),
             **({"trust_remote_code": True, "code": code_digest(self.folder)} if self._runs_code else {}),
             "train_length": self.shape.train_length or None,
         }

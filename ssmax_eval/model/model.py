@@ -1,6 +1,7 @@
 """A language model as the tasks see it: a few methods, tokens in, numbers out."""
 
 import logging
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +81,13 @@ class Model:
         if self._tokenizer is None:
             raise UserError("this checkpoint has no tokenizer; put its tokenizer files beside its weights")
         return self._tokenizer
+
+    @property
+    def device(self) -> str:
+        """What it runs on, in words."""
+        device: torch.device = self.hf.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+        return f"{device} ({name})"
 
     @property
     def max_positions(self) -> int | None:

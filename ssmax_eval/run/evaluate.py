@@ -101,7 +101,7 @@ def prepare(
         retry_failed: measure failed cells again.
         say: as in `evaluate`.
         **loading: fields of `Checkpoint`: revision, dtype, device, device_map, rope_theta_scale, rope, train_length,
-            trust_remote_code, allow_pickle.
+            trust_remote_code, allow_pickle, engine, tensor_parallel.
     """
     fields = {
         "lengths": lengths, "depths": depths, "trials": trials, "documents": documents, "seed": seed,

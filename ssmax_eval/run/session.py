@@ -19,9 +19,7 @@ from ssmax_eval.user_code import place_of
 
 def session(run: Run, model: Model, sizes: Mapping[int, int]) -> dict[str, Any]:
     """Return the record of a session; `sizes` is how many cells of each context length are measured together."""
-    device: torch.device = model.hf.device
     template = getattr(run.checkpoint.tokenizer, "chat_template", None)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "kind": "session",
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -34,7 +32,8 @@ def session(run: Run, model: Model, sizes: Mapping[int, int]) -> dict[str, Any]:
             "python": platform.python_version(),
         },
         "chat_template": hashlib.sha256(str(template).encode()).hexdigest()[:16] if template else None,
-        "device": f"{device} ({name})",
+        "device": model.device,
+        **({"tensor_parallel": ranks} if (ranks := run.checkpoint.tensor_parallel) > 1 else {}),
         "batch_size": {str(length): size for length, size in sizes.items()},
         "prefill_chunk": model.prefill_chunk,
     }

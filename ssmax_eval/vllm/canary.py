@@ -42,6 +42,7 @@ def verify(served: Served) -> str:
     else:
         _by_softmax(served, texts, losses)
         how = "differs from softmax as it must"
+    engine.forget()
     for what in ("decoded tokens", "decoded tokens after a cached prompt"):
         (answer,) = served.answers([Question(texts, DECODED)])
         _refuse_apart(engine, -answer.logprobs, losses[:, -DECODED:], f"in prompts under {name}, for {what}")

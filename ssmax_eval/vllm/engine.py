@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from ssmax_eval.attention import Attention, Softmax
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.checkpoint.rope import length_dependent
 from ssmax_eval.errors import UserError
 from ssmax_eval.model import Model
 from ssmax_eval.vllm.reading import refuse_model, written
@@ -38,6 +39,8 @@ def refuse_engine(checkpoint: Checkpoint, attention: Attention) -> None:
     """Raise UserError where a checkpoint cannot be measured by vLLM under an attention. No weights are needed."""
     if checkpoint.device_map or checkpoint.device != "auto":
         raise UserError("vLLM places a model by itself; leave out --device and --device-map, or use --tensor-parallel")
+    if length_dependent(checkpoint.config):
+        raise UserError("this model's RoPE changes with the length of a text, which vLLM does not follow")
     refuse_model(checkpoint.config, attention)
 
 
@@ -55,8 +58,12 @@ class Engine:
         """Run another attention from now on, and forget keys and values of the one before."""
         refuse_model(self.checkpoint.config, attention)
         self.llm.collective_rpc("ssmax_eval_use", args=(written(attention),))
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget cached keys and values."""
         if not self.llm.reset_prefix_cache():
-            raise RuntimeError("vLLM keeps cached keys and values of another attention")
+            raise RuntimeError("vLLM keeps cached keys and values, which may be those of another attention")
 
     def calls(self) -> list[dict[int, int]]:
         """Return for each worker how often its layers have attended since `use`."""
