@@ -9,7 +9,6 @@ from pathlib import Path
 from ssmax_eval.attention import Attention
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.config import SERVED, into_config
-from ssmax_eval.model.convert import save_config
 
 
 @contextmanager
@@ -27,5 +26,5 @@ def staged(checkpoint: Checkpoint, attention: Attention) -> Iterator[Path]:
         for path in checkpoint.folder.iterdir():
             if path.name != "config.json":
                 (folder / path.name).symlink_to(path.resolve())
-        save_config(config, folder)
+        config.save_pretrained(folder)
         yield folder

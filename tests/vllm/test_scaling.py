@@ -114,5 +114,3 @@ def test_an_engine_that_is_not_there_is_one_line(tiny_folder: Path) -> None:
         _ = Checkpoint(str(tiny_folder), tensor_parallel=2).engine_label
     assert Checkpoint(str(tiny_folder)).engine_label == ""
     assert "engine" not in Checkpoint(str(tiny_folder)).identity()
-
-
