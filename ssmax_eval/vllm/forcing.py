@@ -9,7 +9,7 @@ FORCED = "ssmax_eval_forced"
 """In `SamplingParams.extra_args`: the tokens to write."""
 
 
-class Forcing(AdapterLogitsProcessor):
+class Forcing(AdapterLogitsProcessor):  # type: ignore[misc]
     """Leave only the forced token of each step. Log-probabilities that vLLM gives are those from before."""
 
     def is_argmax_invariant(self) -> bool:

