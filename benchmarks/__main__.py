@@ -12,11 +12,14 @@ from ssmax_eval.cli.options import checkpoint_of, lengths_option
 
 @click.command(cls=Command)
 @click.argument("checkpoint", default="smollm2-135m")
-@click.option("--only", help="Sections: attention,needle,complete,loss,key,memory,harness,rate; all by default.")
+@click.option(
+    "--only", help="Sections: attention,needle,complete,loss,key,memory,harness,engines,rate; all by default."
+)
 @click.option("--lengths", callback=lengths_option, help="Context lengths; models run to 4096 at most.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds of a comparison.")
 @click.option("--quick", is_flag=True, help="Short lengths, one round.")
 @click.option("--redraw", is_flag=True, help="Write table and figures of a stored bench again; measure nothing.")
+@click.option("--vllm", default="", metavar="PYTHON", help="An interpreter with vLLM, for the section engines.")
 @click.option("-o", "--output", default="results/bench", show_default=True, help="Folder for what is found.")
 @options.checkpoint_options
 def main(checkpoint: str, output: str, redraw: bool, **loading: Any) -> None:
@@ -32,7 +35,7 @@ def main(checkpoint: str, output: str, redraw: bool, **loading: Any) -> None:
     if redraw:
         click.echo(room.redraw(output))
         return
-    chosen = {name: loading.pop(name) for name in ("only", "lengths", "repeats", "quick")}
+    chosen = {name: loading.pop(name) for name in ("only", "lengths", "repeats", "quick", "vllm")}
     text, agree = room.run(checkpoint_of(checkpoint, loading), output, **chosen)
     click.echo(text)
     if not agree:

@@ -25,6 +25,8 @@ class Subject:
     """Tokens for the attentions by themselves, ascending."""
     quick: bool = False
     """Whether few cells are enough, to see that everything works."""
+    vllm: str = ""
+    """An interpreter that has vLLM, to compare engines with."""
 
     @cached_property
     def hf(self) -> Any:

@@ -18,6 +18,7 @@ LAYERS = [
     {"report", "checkpoint"},
     {"rewriting"},
     {"model"},
+    {"vllm"},
     {"tasks"},
     {"run", "train"},
     {"cli"},
@@ -26,8 +27,9 @@ LAYERS = [
 """From the bottom up: a room may import those below it, and none beside it."""
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MAY_KNOW = {
-    "torch": {"memory", "attention", "checkpoint", "rewriting", "model", "tasks", "run", "train"},
-    "transformers": {"checkpoint", "rewriting", "model", "run", "train", "cli"},
+    "torch": {"memory", "attention", "checkpoint", "rewriting", "model", "vllm", "tasks", "run", "train"},
+    "transformers": {"checkpoint", "rewriting", "model", "vllm", "run", "train", "cli"},
+    "vllm": {"vllm"},
     "lm_eval": {"model", "tasks"},
     "pandas": {"report", "store"},
     "click": {"cli"},

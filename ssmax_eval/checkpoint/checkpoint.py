@@ -21,6 +21,7 @@ from transformers.distributed import DistributedConfig
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.complete import refuse_incomplete
 from ssmax_eval.checkpoint.config import from_config, own_parameters
+from ssmax_eval.checkpoint.engines import engine_label
 from ssmax_eval.checkpoint.fingerprint import code_digest, file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
 from ssmax_eval.checkpoint.parallel import join, refuse_apart
@@ -76,8 +77,10 @@ class Checkpoint:
     """Run Python code that comes with the checkpoint."""
     allow_pickle: bool = False
     """Load weights in torch's pickle format, which can run any code."""
+    engine: str = "transformers"
+    """What runs the model in a run: one of ENGINES."""
     tensor_parallel: int = 1
-    """Processes, started by torchrun, that hold the model together, each with a part of every layer's heads."""
+    """Devices over which each layer is spread: by vLLM itself, or as many processes started by torchrun."""
 
     @cached_property
     def folder(self) -> Path:
@@ -107,6 +110,16 @@ class Checkpoint:
     def rope_label(self) -> str:
         """How its RoPE is changed, for a column of results."""
         return rope_label(self.rope_theta_scale, self.rope)
+
+    @cached_property
+    def engine_label(self) -> str:
+        """The engine and its version; "" for transformers, whose runs do not say it. UserError without that engine."""
+        return engine_label(self.engine, self.tensor_parallel)
+
+    @property
+    def ranks(self) -> int:
+        """Processes that hold the model together. vLLM is one, which starts others by itself."""
+        return 1 if self.engine_label else self.tensor_parallel
 
     @cached_property
     def config(self) -> Any:
@@ -198,8 +211,8 @@ class Checkpoint:
     def device_and_dtype(self) -> "DeviceAndDtype":
         """What `load` will use. UserError where the model cannot be loaded so."""
         device = _device(self.device)
-        if self.tensor_parallel != 1:
-            refuse_apart(self.config, self.tensor_parallel, device, self.device_map)
+        if self.ranks != 1:
+            refuse_apart(self.config, self.ranks, device, self.device_map)
         if self.dtype not in (*DTYPES, "auto"):
             raise UserError(f"unknown dtype {shown(self.dtype)}; known: auto, {', '.join(DTYPES)}")
         saved = getattr(self.config.get_text_config(decoder=True), "dtype", None) or torch.float32
@@ -213,6 +226,7 @@ class Checkpoint:
             "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
             **({"rope": self.rope} if self.rope else {}),
+            **({"engine": engine} if (engine := self.engine_label) else {}),
             **({"trust_remote_code": True, "code": code_digest(self.folder)} if self._runs_code else {}),
             "train_length": self.shape.train_length or None,
         }
@@ -229,7 +243,7 @@ class Checkpoint:
                 else f"{self.name!r} holds no weights (model.safetensors, or shards and their index)"
             )
         quantised = getattr(self.config, "quantization_config", None) is not None
-        apart = self.tensor_parallel
+        apart = self.ranks
         device_map = self.device_map or ({"": device} if quantised else None)  # such weights cannot be moved later
         try:
             hf, info = AutoModelForCausalLM.from_pretrained(
@@ -261,7 +275,7 @@ class Checkpoint:
 
     def join(self) -> None:
         """Join the other processes that hold the model, where there are several. UserError where they are not there."""
-        join(self.tensor_parallel, self.device_and_dtype.device)
+        join(self.ranks, self.device_and_dtype.device)
 
 
 def _strings(content: Any) -> list[str]:

@@ -15,6 +15,10 @@ from ssmax_eval.errors import UserError, shown, unknown
 KEY = "ssmax_eval"
 """In config.json: {"attention": name, parameter: value, ...}; a user's own is named `my_attention.py:Mine`."""
 
+SERVED = "SSMaxEvalForCausalLM"
+"""What such a config names as its architecture. vLLM does not read our key and would serve softmax; this name is known
+to it by our plugin alone, so without the plugin it refuses. transformers goes by the type of the model."""
+
 
 def from_config(config: Any, folder: Path | None = None, *, trust_remote_code: bool = False) -> Attention | None:
     """Return the attention that a transformers config names, be it by fields of other houses, or None.

@@ -38,7 +38,8 @@ def run(ctx: click.Context, /, config: str | None, **given: Any) -> None:
     from ssmax_eval.cli.experiment import chosen
 
     options_given = chosen(ctx, given, config)
-    with silent(follows(options_given["tensor_parallel"])):
+    ranks = options_given["tensor_parallel"] if options_given["engine"] == "transformers" else 1
+    with silent(follows(ranks)):
         _run(**options_given)
         leave()
 

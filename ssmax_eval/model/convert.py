@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from ssmax_eval.attention import Attention, Unrewritten, parse
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.checkpoint.config import into_config, own_name
+from ssmax_eval.checkpoint.config import SERVED, into_config, own_name
 from ssmax_eval.checkpoint.own_code import own_code
 from ssmax_eval.errors import UserError
 from ssmax_eval.files import whole_folder
@@ -61,14 +62,22 @@ def convert(checkpoint: str | Checkpoint, attention: str | Attention, folder: st
 
 
 def save_config(config: Any, folder: Path) -> None:
-    """Write a config that names an attention, so that transformers finds it by name after `register`."""
+    """Write a config that names an attention, so that transformers finds it by name after `register`.
+
+    It names an architecture that vLLM does not know without our plugin, which would serve it as softmax otherwise.
+    """
     config.save_pretrained(folder)
     name = OWN if own_name(config) else config.ssmax_eval["attention"]
+    path = folder / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
     if name != "softmax":
-        path = folder / "config.json"
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["attn_implementation"] = name
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        content |= {"attn_implementation": name, "architectures": [SERVED]}
+    elif content.get("architectures") == [SERVED]:  # it was converted from another attention
+        own = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+        content["architectures"] = [own.__name__] if own else None
+    else:
+        return
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _without_tables(resolved: Attention, source: Checkpoint) -> Attention:

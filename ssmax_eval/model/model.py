@@ -1,6 +1,7 @@
 """A language model as the tasks see it: a few methods, tokens in, numbers out."""
 
 import logging
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,6 +92,12 @@ class Model:
     def device(self) -> torch.device:
         """The device that the model takes its tokens on."""
         return input_device(self.hf)
+
+    @property
+    def where(self) -> str:
+        """What it runs on, in words."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
+        return f"{self.device} ({name})"
 
     @property
     def max_positions(self) -> int | None:

@@ -14,6 +14,8 @@ MANY = 3
 """Fields that a name spells out."""
 WORDS = {"fingerprint": "weights", "texts": "texts"}
 """Fields whose value is a digest, in the words of a person."""
+UNNAMED = {"engine": "transformers"}
+"""What a field is in identities that do not name it."""
 SAID = {"dtype", "rope_theta_scale", "rope"}
 """Fields of a checkpoint's identity that the columns of the results say."""
 
@@ -95,7 +97,7 @@ def _differences(fields: Mapping[str, Fields], sources: Mapping[str, str]) -> di
     found: dict[str, str] = {}
     owners: dict[str, list[str]] = {}
     for run, each in fields.items():
-        parts = [_said(name, each.get(name), sources) for name in differing]
+        parts = [_said(name, each.get(name, UNNAMED.get(name)), sources) for name in differing]
         text = ", ".join(filter(None, parts[:MANY]))
         identity = _key({name: each.get(name) for name in differing})
         mine = owners.setdefault(text, [])

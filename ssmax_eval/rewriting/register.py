@@ -56,7 +56,7 @@ class _Registered:
         plain, place = shape_of(config), seam.source_of(config)
         if plain.refusal is not None:
             raise UserError(plain.refusal)
-        found = _from_weights(place, plain.layers, plain.heads, plain.full, own_parameters(config))
+        found = parameters_in(place, plain.layers, plain.heads, plain.full, own_parameters(config))
         shape = replace(plain, from_weights=found)
         own = from_config(config, Path(place) if place else None, trust_remote_code=self.name == OWN)
         wanted = own if own and (self.name == OWN or isinstance(own, ATTENTIONS[self.name])) else _fresh(self.name)
@@ -74,7 +74,7 @@ def _fresh(name: str) -> Attention:
 
 
 @lru_cache(maxsize=8)
-def _from_weights(name: str, layers: int, heads: int, full: tuple[int, ...] | None, own: frozenset[str]) -> Any:
+def parameters_in(name: str, layers: int, heads: int, full: tuple[int, ...] | None, own: frozenset[str]) -> Any:
     """Return the attention parameters in a checkpoint's weights, from its folder or the hub's cache on this machine."""
     if not name:
         return {}

@@ -73,7 +73,7 @@ def cache_line(checkpoint: Checkpoint, cells: Sequence[Cell], choice: str) -> st
     device, dtype = checkpoint.device_and_dtype
     if device.type == "cpu" or not cells:
         return ""
-    apart = checkpoint.tensor_parallel
+    apart = checkpoint.ranks
     need = cache_bytes(checkpoint.config, dtype, max(cell.context_length for cell in cells)) // apart
     free = available(device) - _size(checkpoint).weights * dtype.itemsize // apart
     return said(choice, need, device, free, available(torch.device("cpu")))

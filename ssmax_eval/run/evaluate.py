@@ -117,7 +117,7 @@ def prepare(
             the processes. Several processes share an evaluation so; each has the same arguments besides.
         say: as in `evaluate`.
         **loading: fields of `Checkpoint`: revision, dtype, device, device_map, rope_theta_scale, rope, train_length,
-            trust_remote_code, allow_pickle, tensor_parallel.
+            trust_remote_code, allow_pickle, engine, tensor_parallel.
     """
     fields = {
         "lengths": lengths, "depths": depths, "trials": trials, "documents": documents, "seed": seed,
@@ -132,7 +132,7 @@ def prepare(
         raise UserError(f"{sorted(loading)[0]!r} is given with the Checkpoint itself, not beside it")
     attentions = _several(attention, (str, Attention))
     if shard is not None and not isinstance(shard, Shard):
-        shard = parse(str(shard), torchrun=checkpoint.tensor_parallel == 1)
+        shard = parse(str(shard), torchrun=checkpoint.ranks == 1)
     planned = plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed, shard=shard, say=say)
     if line := advice(checkpoint.name, checkpoint.label, checkpoint.folder, chosen):
         say(line)

@@ -2,7 +2,8 @@
 
 The identity holds
 
-- the checkpoint: a digest of its files, the dtype, changes to RoPE, the training length;
+- the checkpoint: a digest of its files, the dtype, changes to RoPE, the training length; the engine and its version,
+  where that is not transformers;
 - the attention: its name, its version, its parameters as they are for this checkpoint;
 - the task: its kind, its version, every field outside the grid, a digest of the texts; where they count, the date that
   a chat template is told and the tokens that end an answer.
@@ -62,6 +63,7 @@ class Run:
             "train_length": self.checkpoint.shape.train_length or None,
             "dtype": self.identity["checkpoint"]["dtype"],
             "rope": self.checkpoint.rope_label,
+            **({"engine": engine} if (engine := self.checkpoint.engine_label) else {}),
         }
         return {
             "format": FORMAT,
@@ -86,6 +88,7 @@ def folder_name(description: Mapping[str, Any]) -> str:
     columns = description["columns"]
     rope = columns.get("rope")
     parts = [columns["checkpoint"], columns["attention"], columns["task"], *([f"rope {rope}"] if rope else [])]
+    parts += [columns["engine"]] if columns.get("engine") else []
     return "_".join([*map(_readable, parts), identity_hash(description["identity"])])
 
 

@@ -12,8 +12,8 @@ from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.parallel import processes, refuse_difference
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
-from ssmax_eval.model import Model, resolve, running
-from ssmax_eval.run import estimate
+from ssmax_eval.model import Model, resolve
+from ssmax_eval.run import engines, estimate
 from ssmax_eval.run.choosing import Say, log
 from ssmax_eval.run.identity import Run
 from ssmax_eval.run.measure import measure, missing
@@ -73,9 +73,12 @@ def plan(
     chosen = [task.on(checkpoint) for task in chosen]
     resolved = [resolve(checkpoint, attention) for attention in parsed]
     _ = checkpoint.device_and_dtype
+    engines.refuse(checkpoint, resolved)
     store = Store(output, shard.part if shard else "")
     runs = dict.fromkeys(
-        Run(checkpoint, attention, task) for attention in resolved for task in _possible(attention, chosen, say)
+        Run(checkpoint, attention, task)
+        for attention in resolved
+        for task in _possible(checkpoint, attention, chosen, say)
     )
     cells = {run: run.task.cells() for run in runs}
     if shard:
@@ -93,13 +96,17 @@ def _of_shard(checkpoint: Checkpoint, cells: Mapping[Run, list[Cell]], shard: Sh
     return mine
 
 
-def _possible(attention: Attention, chosen: Sequence[Task], say: Say) -> list[Task]:
+def _possible(checkpoint: Checkpoint, attention: Attention, chosen: Sequence[Task], say: Say) -> list[Task]:
     """Return the tasks that can be measured under an attention. UserError where none is left."""
-    blind = [task for task in chosen if isinstance(attention, Unrewritten) and task.looks_into_attention]
+    elsewhere = checkpoint.engine_label
+    hidden = bool(elsewhere) or isinstance(attention, Unrewritten)
+    blind = [task for task in chosen if hidden and task.looks_into_attention]
     kinds = ", ".join(task.name for task in blind)
-    why = f"{kinds} looks into attention, which a model that is not rewritten (--attention none) does not show"
+    who = checkpoint.engine if elsewhere else "a model that is not rewritten (--attention none)"
+    why = f"{kinds} looks into attention, which {who} does not show"
     if blind and len(blind) == len(chosen):
-        raise UserError(f"{why}; give an attention such as softmax, or another --task")
+        instead = "--engine transformers" if elsewhere else "an attention such as softmax"
+        raise UserError(f"{why}; give {instead}, or another --task")
     if blind:
         say(f"{why}: left out")
     return [task for task in chosen if task not in blind]
@@ -132,11 +139,13 @@ def execute(
         say(f"Everything{f' of shard {plan.shard}' if plan.shard else ''} is in the store already.")
         return
     say(f"Loading {plan.checkpoint.label} ...")
-    hf = plan.checkpoint.load()
-    with _progress(plan, todo, say) if progress else nullcontext() as shown:
+    longest = max(cell.context_length for run in todo for cell in plan.todo[run])
+    with (
+        engines.loaded(plan.checkpoint, longest, prefill_chunk, offload_cache) as under,
+        _progress(plan, todo, say) if progress else nullcontext() as shown,
+    ):
         for attention in dict.fromkeys(run.attention for run in todo):
-            with running(plan.checkpoint, hf, attention) as model:
-                model.prefill_chunk, model.offload_cache = prefill_chunk, offload_cache
+            with under(attention) as model:
                 for run in todo:
                     if run.attention == attention:
                         _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)
@@ -167,7 +176,7 @@ def _execute_one(
     done = len(plan.cells[run]) - len(cells)
     say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
-    sizes = {n: min(processes().every(batch_size or estimate.batch_size(plan.checkpoint, n))) for n in lengths}
+    sizes = {n: min(processes().every(batch_size or engines.batch_size(plan.checkpoint, n))) for n in lengths}
     failed, left = 0, set(cells)
     if progress is not None:
         progress.begin(title)

@@ -21,9 +21,7 @@ from ssmax_eval.user_code import place_of
 
 def session(run: Run, model: Model, sizes: Mapping[int, int], shard: Shard | None = None) -> dict[str, Any]:
     """Return the record of a session; `sizes` is how many cells of each context length are measured together."""
-    device: torch.device = model.device
     template = getattr(run.checkpoint.tokenizer, "chat_template", None)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "kind": "session",
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -37,11 +35,11 @@ def session(run: Run, model: Model, sizes: Mapping[int, int], shard: Shard | Non
             "python": platform.python_version(),
         },
         "chat_template": hashlib.sha256(str(template).encode()).hexdigest()[:16] if template else None,
-        "device": f"{device} ({name})",
+        "device": model.where,
         "batch_size": {str(length): size for length, size in sizes.items()},
         "prefill_chunk": model.prefill_chunk,
         **({"offload_cache": model.offload_cache} if model.offload_cache != "auto" else {}),
-        **({"tensor_parallel": count} if (count := processes().count) > 1 else {}),
+        **({"tensor_parallel": count} if (count := run.checkpoint.ranks) > 1 else {}),
     }
 
 

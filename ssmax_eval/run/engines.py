@@ -1,0 +1,61 @@
+"""What runs the models of a plan: transformers, or vLLM."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from ssmax_eval.attention import Attention
+from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.model import Model, running
+from ssmax_eval.run import estimate
+
+Under = Callable[[Attention], AbstractContextManager[Any]]
+"""From an attention to a model that runs it, for as long as a block lasts."""
+TOKENS = 1 << 15
+"""Tokens of cells that are handed to vLLM together; it orders them by itself."""
+
+
+def refuse(checkpoint: Checkpoint, attentions: Sequence[Attention]) -> None:
+    """Raise UserError where the engine is not there, or cannot run one of the attentions. No weights are needed."""
+    if checkpoint.engine_label:
+        from ssmax_eval.vllm.engine import refuse_engine
+
+        for attention in attentions:
+            refuse_engine(checkpoint, attention)
+
+
+@contextmanager
+def loaded(
+    checkpoint: Checkpoint, longest: int, prefill_chunk: int | None, offload_cache: str = "auto"
+) -> Iterator[Under]:
+    """Load a checkpoint once, for contexts of `longest` tokens at most, and give what runs attentions on it."""
+    if not checkpoint.engine_label:
+        hf = checkpoint.load()
+
+        @contextmanager
+        def under(attention: Attention) -> Iterator[Model]:
+            with running(checkpoint, hf, attention) as model:
+                model.prefill_chunk, model.offload_cache = prefill_chunk, offload_cache
+                yield model
+
+        yield under
+        return
+    from ssmax_eval.vllm.engine import started
+
+    with started(checkpoint, longest, chunk=prefill_chunk) as engine:
+        from ssmax_eval.vllm.canary import verify
+        from ssmax_eval.vllm.model import Served
+
+        @contextmanager
+        def served(attention: Attention) -> Iterator[Served]:
+            engine.use(attention)
+            model = Served(engine, attention)
+            verify(model)
+            yield model
+
+        yield served
+
+
+def batch_size(checkpoint: Checkpoint, length: int) -> int:
+    """Return how many cells of a length to measure together."""
+    return max(1, TOKENS // length) if checkpoint.engine_label else estimate.batch_size(checkpoint, length)
