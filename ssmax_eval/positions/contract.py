@@ -83,7 +83,12 @@ def _only_distances_of_the_text_matter(position: PositionMap) -> None:
     turn = ROTATION.between(plain.query_turn, further.query_turn)
     moved = [ROTATION.turned(x, turn) for x in (query, key)]
     call = Call(*moved, value, Visible(TOKENS, TOKENS), SCALING, placed=Mapped(position, ROTATION, further))
-    _same(Softmax().forward(call), _forward(position, query, key, value), "it depends on where a model begins to count", 1e-4)
+    _same(
+        Softmax().forward(call),
+        _forward(position, query, key, value),
+        "it depends on where a model begins to count",
+        1e-4,
+    )
 
 
 def _forward_is_the_definition(position: PositionMap) -> None:

@@ -73,7 +73,9 @@ def find(visible: Visible, turned: Tensor, *, windowed: bool, name: str) -> Plac
     step = turned[:, 1:] - turned[:, :-1]
     together = (seen.own & seen.last)[:, 1:] & seen.own[:, :-1]
     if bool(((step != 1) & together).any()):
-        raise UserError(f"{name} was given positions with gaps between the tokens of a text; they must follow one another")
+        raise UserError(
+            f"{name} was given positions with gaps between the tokens of a text; they must follow one another"
+        )
     place = turned if windowed else column - seen.first
     reaches = seen.own & (seen.first < begin)
     if begin and not windowed and bool((reaches & (turned != column) & (turned != place)).any()):
@@ -96,7 +98,9 @@ def _seen(mask: Tensor | None, column: Tensor) -> _Seen:
     if mask is None:
         zero = torch.zeros_like(column)[None]
         return _Seen(zero, zero == 0, zero == 0)
-    own, last = (mask.gather(-1, at.clamp(min=0).expand(len(mask), -1)[..., None])[..., 0] for at in (column, column - 1))
+    own, last = (
+        mask.gather(-1, at.clamp(min=0).expand(len(mask), -1)[..., None])[..., 0] for at in (column, column - 1)
+    )
     return _Seen(mask.to(torch.uint8).argmax(-1), own, last)
 
 

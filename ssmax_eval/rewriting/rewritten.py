@@ -110,9 +110,7 @@ def _warn_of_factor(name: str, factor: float) -> None:
 
 
 @contextmanager
-def _installed(
-    hf: PreTrainedModel, rewriting: Rewriting, lasting: bool, *, keep_kernel: bool = True
-) -> Iterator[None]:
+def _installed(hf: PreTrainedModel, rewriting: Rewriting, lasting: bool, *, keep_kernel: bool = True) -> Iterator[None]:
     """Register the rewriting under a name of its own, and make the model use that name inside the block.
 
     `keep_kernel`: the model keeps its own flex or flash kernel, where the attention only scales the query.

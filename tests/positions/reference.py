@@ -57,7 +57,9 @@ def turned(x: Any, positions: Any, frequencies: Any, style: str = "halves", star
     return x
 
 
-def products(name: str, q: Any, k: Any, frequencies: Any, p: dict[str, Any], style: str = "halves", start: int = 0) -> Any:
+def products(
+    name: str, q: Any, k: Any, frequencies: Any, p: dict[str, Any], style: str = "halves", start: int = 0
+) -> Any:
     """Products of one head: q [rows, d] and k [keys, d] before RoPE, the last row on the last key; NaN where hidden."""
     z = np.full((len(q), len(k)), np.nan)
     for row in range(len(q)):

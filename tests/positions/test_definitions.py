@@ -95,9 +95,7 @@ def _with_cosines(cosines: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("rows", [TOKENS, 1])
 @pytest.mark.parametrize("block", [256, 4])
-def test_the_fast_path_is_the_definition(
-    spec: str, block: int, rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_fast_path_is_the_definition(spec: str, block: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "ROWS", block)
     query, key, value = raw()
     q, k = roped(query, HALVES), roped(key, HALVES)
