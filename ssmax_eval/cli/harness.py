@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 @json_option
 @options.quiet_option
 def harness(
-    checkpoint: str, attentions: tuple[str, ...], positions: tuple[str, ...], names: tuple[str, ...], num_fewshot: int | None, limit: int | None,
-    include_path: str, apply_chat_template: bool, max_length: int | None, seed: int, batch_size: int | None,
-    retry_failed: bool, dry_run: bool, output: str, as_json: bool, quiet: bool, **loading: Any,
+    checkpoint: str, attentions: tuple[str, ...], positions: tuple[str, ...], names: tuple[str, ...],
+    num_fewshot: int | None, limit: int | None, include_path: str, apply_chat_template: bool, max_length: int | None,
+    seed: int, batch_size: int | None, retry_failed: bool, dry_run: bool, output: str, as_json: bool, quiet: bool,
+    **loading: Any,
 ) -> None:  # fmt: skip
     """Run benchmarks of lm-evaluation-harness on CHECKPOINT under any attention.
 

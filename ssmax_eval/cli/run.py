@@ -39,10 +39,11 @@ def run(ctx: click.Context, /, config: str | None, **given: Any) -> None:
 
 
 def _run(
-    checkpoint: str, attentions: tuple[str, ...], positions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
-    documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: dict[str, Any],
-    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, dry_run: bool,
-    output: str, as_json: bool, quiet: bool, **loading: Any,
+    checkpoint: str, attentions: tuple[str, ...], positions: tuple[str, ...], tasks: tuple[str, ...],
+    lengths: Any, depths: Any, trials: int | None, documents: int | None, texts: tuple[str, ...], seed: int | None,
+    no_chat_template: bool, settings: dict[str, Any], max_length: int | None, batch_size: int | None,
+    prefill_chunk: int | None, retry_failed: bool, dry_run: bool, output: str, as_json: bool, quiet: bool,
+    **loading: Any,
 ) -> None:  # fmt: skip
     from ssmax_eval.run.evaluate import prepare
     from ssmax_eval.run.plan import execute, summary

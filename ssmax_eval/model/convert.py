@@ -30,14 +30,14 @@ def convert(
     *,
     position: str | PositionMap | None = "auto",
 ) -> Attention:
-    """Copy a checkpoint to `folder`, with attention, position map, and any change of RoPE, written into its config.
+    """Copy a checkpoint to `folder`, with attention, position map and any change of RoPE written into its config.
 
     The copy holds what loading it reads, and a card that says what was converted. Weights stay as they are; numbers
     that another attention had learned are left out. The folder loads by itself here, and in plain transformers after
-    `register()`; without that, transformers says that it does not know the attention. With a position map (`position`, as in `load`) the folder
-    loads here alone, since plain transformers cannot prove how the model turns its keys. An attention of your own brings
-    its code, which runs with `trust_remote_code`. Returns the attention with all parameters filled in. UserError when
-    the checkpoint cannot be rewritten, or the folder is not empty.
+    `register()`; without that, transformers says that it does not know the attention. With a position map (`position`,
+    as in `load`) it loads here alone, since plain transformers cannot prove how the model turns its keys. An attention
+    of your own brings its code, which runs with `trust_remote_code`. Returns the attention with all parameters filled
+    in. UserError when the checkpoint cannot be rewritten, or the folder is not empty.
     """
     source = Checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
     chosen = parse(attention) if isinstance(attention, str) else attention

@@ -70,8 +70,8 @@ def _decoding_and_chunks_are_the_whole(position: PositionMap) -> None:
         _same(
             part,
             whole[:, :, start:stop],
-            f"rows {start} to {stop - 1} differ when they come alone; where a key is turned to must follow from its own "
-            "position",
+            f"rows {start} to {stop - 1} differ when they come alone; where a key is turned to must "
+            "follow from its own position",
         )
 
 

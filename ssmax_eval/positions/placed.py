@@ -1,6 +1,5 @@
 """A position map in force: from positions to the parts that the scores of a call are made of."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch

@@ -36,7 +36,8 @@ def check(
 ) -> Iterator[Finding]:
     """Yield what a checkpoint is, then for each attention whether the checkpoint can be rewritten to it.
 
-    Without `attentions`, all of the catalogue are tried, under each of the position maps. The checkpoint is loaded, and a few tokens run.
+    Without `attentions`, all of the catalogue are tried, under each of the position maps. The checkpoint is loaded, and
+    a few tokens run.
 
     Example:
         >>> for finding in ssmax_eval.check("smollm2-135m", ["ssmax", "lssar:p=3"]):

@@ -56,9 +56,10 @@ def plan(
     retry_failed: bool = False,
     say: Say = log.info,
 ) -> Plan:
-    """Return every task under every attention and position map. Raise every UserError that can be found without loading the weights.
+    """Return every task under every attention and position map.
 
-    A task that looks into attention is left out, and that is said, where the model is not rewritten.
+    Every UserError that can be found without loading the weights is raised. A task that looks into attention is left
+    out, and that is said, where the model is not rewritten.
     """
     parsed = [parse(given) if isinstance(given, str) else given for given in attentions]
     for task in chosen:

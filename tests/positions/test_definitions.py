@@ -15,7 +15,18 @@ from ssmax_eval.positions import POSITIONS, Rotation
 from tests.attention import reference as weights_of
 from tests.positions import reference
 from tests.positions.examples import (
-    BATCH, GROUPS, HEADS, SCALING, SPECS, TOKENS, WIDTH, call_of, frequencies, numpy_of, raw, roped,
+    BATCH,
+    GROUPS,
+    HEADS,
+    SCALING,
+    SPECS,
+    TOKENS,
+    WIDTH,
+    call_of,
+    frequencies,
+    numpy_of,
+    raw,
+    roped,
 )  # fmt: skip
 
 HALVES = Rotation(frequencies(), "halves")
