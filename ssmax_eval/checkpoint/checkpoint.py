@@ -69,7 +69,7 @@ class Checkpoint:
     rope_theta_scale: float = 1.0
     """Factor on the RoPE base θ (the SSMax paper takes 50 for its long evaluations)."""
     rope: str | None = None
-    """Scaling of RoPE, such as "yarn:factor=4", "linear:factor=2", "dynamic:factor=4", "longrope:factor=4,file=x.json"."""
+    """Scaling of RoPE, such as "yarn:factor=4", "linear:factor=2", "longrope:factor=4,file=lists.json"."""
     train_length: int | None = None
     """Training length in tokens, where the config does not say or says it wrong."""
     trust_remote_code: bool = False
