@@ -61,8 +61,7 @@ def test_a_whole_model_gives_what_the_rule_gives(
     torch.testing.assert_close(ours, logits(tiny_hf, ids), rtol=RTOL, atol=ATOL)
 
 
-@pytest.mark.parametrize("attention", ["ssmax:s=0.4", "lssar:p=3"])
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("spec", "attention"), list(zip(SPECS, ["ssmax:s=0.4", "lssar:p=3"] * 4, strict=True)))
 def test_pieces_padding_and_packed_documents_give_the_same(
     spec: str, attention: str, tiny_hf: LlamaForCausalLM
 ) -> None:
