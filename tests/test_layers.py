@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {"measurement", "memory", "catalogue", "files", "limits", "user_code"},
     {"attention", "store", "corpus", "settings"},
-    {"suites"},
+    {"suites", "positions"},
     {"report", "checkpoint"},
     {"rewriting"},
     {"model"},
@@ -27,7 +27,18 @@ LAYERS = [
 """From the bottom up: a room may import those below it, and none beside it."""
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MAY_KNOW = {
-    "torch": {"memory", "attention", "checkpoint", "rewriting", "model", "vllm", "tasks", "run", "train"},
+    "torch": {
+        "memory",
+        "attention",
+        "positions",
+        "checkpoint",
+        "rewriting",
+        "model",
+        "vllm",
+        "tasks",
+        "run",
+        "train",
+    },
     "transformers": {"checkpoint", "rewriting", "model", "vllm", "run", "train", "cli"},
     "vllm": {"vllm"},
     "lm_eval": {"model", "tasks"},

@@ -19,8 +19,10 @@ from transformers import (
 from transformers.distributed import DistributedConfig
 
 from ssmax_eval.attention import Shape
+from ssmax_eval.checkpoint import longrope
 from ssmax_eval.checkpoint.complete import refuse_incomplete
-from ssmax_eval.checkpoint.config import from_config, own_parameters
+from ssmax_eval.checkpoint.config import from_config, own_parameters, position_from_config
+from ssmax_eval.checkpoint.devices import device_of
 from ssmax_eval.checkpoint.engines import engine_label
 from ssmax_eval.checkpoint.fingerprint import code_digest, file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
@@ -31,6 +33,7 @@ from ssmax_eval.checkpoint.rope import override, refuse_without_effect
 from ssmax_eval.checkpoint.shape import shape_of
 from ssmax_eval.checkpoint.weights import from_weights, read_json, weight_files
 from ssmax_eval.errors import UserError, shown
+from ssmax_eval.positions import PositionMap
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ class Checkpoint:
     rope_theta_scale: float = 1.0
     """Factor on the RoPE base θ (the SSMax paper takes 50 for its long evaluations)."""
     rope: str | None = None
-    """Scaling of RoPE, such as "yarn:factor=4", "linear:factor=2" or "dynamic:factor=4"."""
+    """Scaling of RoPE, such as "yarn:factor=4", "linear:factor=2", "longrope:factor=4,file=lists.json"."""
     train_length: int | None = None
     """Training length in tokens, where the config does not say or says it wrong."""
     trust_remote_code: bool = False
@@ -178,6 +181,11 @@ class Checkpoint:
         return replace(plain, from_weights=found, from_config=attention)
 
     @cached_property
+    def position(self) -> PositionMap | None:
+        """The position map that its config names, None for the model's own positions."""
+        return position_from_config(self.config)
+
+    @cached_property
     def tokenizer(self) -> Any:
         """The tokenizer, or None when the checkpoint has none. UserError when it has one that is broken."""
         self._refuse_code_from_elsewhere()
@@ -210,7 +218,7 @@ class Checkpoint:
     @cached_property
     def device_and_dtype(self) -> "DeviceAndDtype":
         """What `load` will use. UserError where the model cannot be loaded so."""
-        device = _device(self.device)
+        device = device_of(self.device)
         if self.ranks != 1:
             refuse_apart(self.config, self.ranks, device, self.device_map)
         if self.dtype not in (*DTYPES, "auto"):
@@ -225,7 +233,7 @@ class Checkpoint:
             "fingerprint": self.fingerprint,
             "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
-            **({"rope": self.rope} if self.rope else {}),
+            **({"rope": self.rope, **longrope.digest(self.rope)} if self.rope else {}),
             **({"engine": engine} if (engine := self.engine_label) else {}),
             **({"trust_remote_code": True, "code": code_digest(self.folder)} if self._runs_code else {}),
             "train_length": self.shape.train_length or None,
@@ -282,14 +290,3 @@ def _strings(content: Any) -> list[str]:
     """All texts in the values of an `auto_map`, which are texts, or lists of texts and null."""
     values = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else []
     return [content] if isinstance(content, str) else [text for value in values for text in _strings(value)]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"no such device {shown(name)} on this machine: {first_line(error)}") from None
-    return device

@@ -1,7 +1,22 @@
-"""Where the parts of a model lie, when they are spread over devices (`device_map`)."""
+"""The device of a name, and where the parts of a model lie that is spread over several (`device_map`)."""
 
 import torch
 from transformers import PreTrainedModel
+
+from ssmax_eval.checkpoint.places import first_line
+from ssmax_eval.errors import UserError, shown
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device of a name; "auto" is a GPU where there is one. UserError where this machine has none such."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"no such device {shown(name)} on this machine: {first_line(error)}") from None
+    return device
 
 
 def input_device(hf: PreTrainedModel) -> torch.device:

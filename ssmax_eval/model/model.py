@@ -3,7 +3,6 @@
 import logging
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,7 +13,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ssmax_eval.attention import Attention, Shape, Unrewritten
 from ssmax_eval.attention.functions import at_least_float32
-from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.devices import input_device, is_spread
 from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.checkpoint.rope import refuse_length_dependence
@@ -24,8 +22,7 @@ from ssmax_eval.model.completing import Completion, Request
 from ssmax_eval.model.decoding import completions, generate
 from ssmax_eval.model.offloading import Keep, cache_bytes, goes_away, refuse_too_large
 from ssmax_eval.model.passes import Pass, Reader, Reduce, answering, body_of, paddable, pieces, resumable
-from ssmax_eval.rewriting import Rewriting, refuse_by_config, rewritten
-from ssmax_eval.rewriting.canary import verify_unrewritten
+from ssmax_eval.rewriting import Rewriting
 
 log = logging.getLogger(__name__)
 
@@ -258,36 +255,6 @@ class Model:
         with answering(self.body, lambda *_, **__: piece):
             logits: Tensor = self.hf(input_ids=blank, use_cache=False).logits
             return logits
-
-
-@contextmanager
-def running(
-    checkpoint: Checkpoint, hf: PreTrainedModel, attention: Attention, *, lasting: bool = False
-) -> Iterator[Model]:
-    """`hf`, as `checkpoint.load` gave it, running an attention inside the block; with `lasting`, from then on.
-
-    `Unrewritten` leaves it as it is.
-    """
-    if isinstance(attention, Unrewritten):
-        attention.for_shape(checkpoint.shape)
-        verify_unrewritten(hf)
-        yield Model(hf, checkpoint.tokenizer, None, checkpoint.shape)
-        return
-    with rewritten(hf, attention, shape=checkpoint.shape, lasting=lasting) as rewriting:
-        yield Model(hf, checkpoint.tokenizer, rewriting, checkpoint.shape)
-
-
-def resolve(checkpoint: Checkpoint, attention: Attention) -> Attention:
-    """Return an attention with the parameters that it has on a checkpoint.
-
-    UserError, before any weights are loaded, where the checkpoint's config says that it cannot be rewritten.
-    """
-    shape = checkpoint.shape
-    if not isinstance(attention, Unrewritten):
-        if not (shape.layers and shape.heads):
-            attention.for_shape(shape)
-        refuse_by_config(checkpoint.config)
-    return attention.for_shape(shape)
 
 
 def _surprise(logits: Tensor, tokens: Tensor) -> Tensor:

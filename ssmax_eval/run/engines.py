@@ -6,20 +6,29 @@ from typing import Any
 
 from ssmax_eval.attention import Attention
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.errors import UserError
 from ssmax_eval.model import Model, running
+from ssmax_eval.positions import PositionMap
 from ssmax_eval.run import estimate
 
-Under = Callable[[Attention], AbstractContextManager[Any]]
-"""From an attention to a model that runs it, for as long as a block lasts."""
+Under = Callable[[Attention, PositionMap | None], AbstractContextManager[Any]]
+"""From an attention and a position map to a model that runs both, for as long as a block lasts."""
 TOKENS = 1 << 15
 """Tokens of cells that are handed to vLLM together; it orders them by itself."""
 
 
-def refuse(checkpoint: Checkpoint, attentions: Sequence[Attention]) -> None:
-    """Raise UserError where the engine is not there, or cannot run one of the attentions. No weights are needed."""
+def refuse(
+    checkpoint: Checkpoint, attentions: Sequence[Attention], positions: Sequence[PositionMap | None] = ()
+) -> None:
+    """Raise UserError where the engine is not there, or cannot run one of the attentions or position maps.
+
+    No weights are needed.
+    """
     if checkpoint.engine_label:
         from ssmax_eval.vllm.engine import refuse_engine
 
+        if any(position is not None for position in positions):
+            raise UserError("position maps run under --engine transformers; vLLM has the model's own positions alone")
         for attention in attentions:
             refuse_engine(checkpoint, attention)
 
@@ -33,8 +42,8 @@ def loaded(
         hf = checkpoint.load()
 
         @contextmanager
-        def under(attention: Attention) -> Iterator[Model]:
-            with running(checkpoint, hf, attention) as model:
+        def under(attention: Attention, position: PositionMap | None) -> Iterator[Model]:
+            with running(checkpoint, hf, attention, position) as model:
                 model.prefill_chunk, model.offload_cache = prefill_chunk, offload_cache
                 yield model
 
@@ -47,7 +56,7 @@ def loaded(
         from ssmax_eval.vllm.model import Served
 
         @contextmanager
-        def served(attention: Attention) -> Iterator[Served]:
+        def served(attention: Attention, _: PositionMap | None) -> Iterator[Served]:
             engine.use(attention)
             model = Served(engine, attention)
             verify(model)

@@ -11,7 +11,6 @@ import torch
 import transformers
 
 from ssmax_eval import __version__
-from ssmax_eval.checkpoint.parallel import processes
 from ssmax_eval.model import Model
 from ssmax_eval.run.identity import Run
 from ssmax_eval.run.shards import Shard
