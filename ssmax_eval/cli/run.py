@@ -42,13 +42,15 @@ def _run(
     checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
     documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: dict[str, Any],
     max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, dry_run: bool,
-    output: str, as_json: bool, quiet: bool, **loading: Any,
+    output: str, as_json: bool, quiet: bool, ray: str | None, workers: int | None, gpus_per_worker: float | None,
+    **loading: Any,
 ) -> None:  # fmt: skip
     from ssmax_eval.run.evaluate import prepare
     from ssmax_eval.run.plan import execute, summary
     from ssmax_eval.suites import is_own
 
     say = options.sayer(quiet)
+    cluster = options.cluster_of(ray, workers, gpus_per_worker)
     planned = prepare(
         checkpoint_of(checkpoint, loading), attentions, tasks, output,
         lengths=lengths, depths=depths, trials=trials, documents=documents, texts=texts, seed=seed,
@@ -59,7 +61,7 @@ def _run(
         print_forecast(planned, as_json)
         return
     own = [name for name in tasks if isinstance(name, str) and is_own(name)]
-    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
+    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, ray=cluster, say=say, progress=not quiet)
     try:
         if as_json:
             print_json({"output": output, **_results(planned)})

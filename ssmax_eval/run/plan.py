@@ -17,6 +17,7 @@ from ssmax_eval.run.identity import Run
 from ssmax_eval.run.measure import measure, missing
 from ssmax_eval.run.progress import Progress
 from ssmax_eval.run.session import session
+from ssmax_eval.run.workers import Ray
 from ssmax_eval.store import Store, read_results
 from ssmax_eval.tasks import Task
 
@@ -89,13 +90,14 @@ def execute(
     *,
     batch_size: int | None = None,
     prefill_chunk: int | None = None,
+    ray: Ray | None = None,
     say: Say = log.info,
     progress: bool = True,
 ) -> None:
     """Measure everything that is missing; the checkpoint is loaded once, and only if anything is.
 
-    `batch_size` is how many cells are measured together; None chooses it for each context length. `progress` shows a
-    bar in a terminal and in a notebook; elsewhere it says a line now and then.
+    `batch_size` is how many cells are measured together; None chooses it for each context length. With `ray`, a Ray
+    cluster measures. `progress` shows a bar in a terminal and in a notebook; elsewhere it says a line now and then.
     """
     todo = [run for run, cells in plan.todo.items() if cells]
     for run in plan.runs:
@@ -104,9 +106,16 @@ def execute(
     if not todo:
         say("Everything is in the store already.")
         return
+    if ray is not None:
+        from ssmax_eval.run.workers.driver import measure_on_workers
+
+        measure_on_workers(
+            plan, todo, ray, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=progress
+        )
+        return
     say(f"Loading {plan.checkpoint.label} ...")
     hf = plan.checkpoint.load()
-    with _progress(plan, todo, say) if progress else nullcontext() as shown:
+    with progress_of(plan, todo, say) if progress else nullcontext() as shown:
         for attention in dict.fromkeys(run.attention for run in todo):
             with running(plan.checkpoint, hf, attention) as model:
                 model.prefill_chunk = prefill_chunk
@@ -115,7 +124,8 @@ def execute(
                         _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)
 
 
-def _progress(plan: Plan, todo: Sequence[Run], say: Say) -> Progress:
+def progress_of(plan: Plan, todo: Sequence[Run], say: Say) -> Progress:
+    """Return a progress over the cells of some runs."""
     cells = [plan.todo[run] for run in todo]
     lengths = {cell.context_length for some in cells for cell in some}
     return Progress(cells, {length: estimate.work(plan.checkpoint, length) for length in lengths}, say)
@@ -127,7 +137,7 @@ def _execute_one(
     cells = plan.todo[run]
     title = f"{run.task.name} | {describe(run.attention)}"
     done = len(run.task.cells()) - len(cells)
-    say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
+    say(f"{title}: {counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
     sizes = {n: batch_size or estimate.batch_size(plan.checkpoint, n) for n in lengths}
     failed, left = 0, set(cells)
@@ -148,10 +158,11 @@ def _execute_one(
     if progress is not None and left:
         progress.finished(list(left))  # another process has measured them in the meantime
     if failed:
-        say(f"{title}: {_counted(failed)} failed; the report marks them, --retry-failed tries again")
+        say(f"{title}: {counted(failed)} failed; the report marks them, --retry-failed tries again")
 
 
-def _counted(cells: int) -> str:
+def counted(cells: int) -> str:
+    """Return a number of cells in words."""
     return "1 cell" if cells == 1 else f"{cells} cells"
 
 
