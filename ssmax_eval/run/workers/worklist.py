@@ -40,10 +40,11 @@ class WorkList:
         self.deaths: Counter[tuple[int, Cell]] = Counter()
         self.left: dict[Attention, list[Batch]] = {run.attention: [] for run in runs}
         for number, run in enumerate(runs):
+            place = {cell: i for i, cell in enumerate(todo[run])}  # the worker's task parts them again, in this order
             for length in dict.fromkeys(cell.context_length for cell in todo[run]):
                 alike = [cell for cell in todo[run] if cell.context_length == length]
                 for cells in run.task.batches(alike, sizes[length]):
-                    self._add(number, cells, sizes[length])
+                    self._add(number, sorted(cells, key=place.__getitem__), sizes[length])
 
     def take(self, now: Attention | None, others: Iterable[Attention] = ()) -> Batch | None:
         """Return the longest batch of the attention that a worker runs `now`, and take it off the list.
