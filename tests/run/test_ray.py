@@ -78,7 +78,9 @@ def own_task(folder: Path, seconds: float) -> str:
 
 def values(plan: Plan) -> dict[tuple[str, Cell], Measurement]:
     """All that a plan's runs have stored."""
-    return {(run.attention.__class__.__name__, c): m for run in plan.runs for c, m in plan.store.cells(run.name).items()}
+    return {
+        (run.attention.__class__.__name__, c): m for run in plan.runs for c, m in plan.store.cells(run.name).items()
+    }
 
 
 def same(found: Measurement, expected: Measurement) -> bool:

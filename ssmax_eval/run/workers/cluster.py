@@ -77,7 +77,9 @@ def _checked(address: str) -> str:
     try:
         socket.create_connection((host, int(port)), ANSWER).close()
     except (OSError, OverflowError) as error:
-        raise UserError(f"no Ray cluster answers at {shown(address)}: {error}; start one with `ray start --head`") from None
+        raise UserError(
+            f"no Ray cluster answers at {shown(address)}: {error}; start one with `ray start --head`"
+        ) from None
     return address
 
 
