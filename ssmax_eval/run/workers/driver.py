@@ -44,9 +44,11 @@ def measure_on_workers(
         chosen = crew(plan.checkpoint, asked, nodes)
         say(f"Loading {plan.checkpoint.label} in {chosen} ...")
         job = _job(ray, plan, runs, chosen, batch_size, prefill_chunk)
-        with progress_of(plan, runs, say) if progress else nullcontext() as shown:
-            with Results(plan, runs, chosen, shown.write if shown else say, shown) as results:
-                Driver(ray, job, chosen, results).drive()
+        with (
+            progress_of(plan, runs, say) if progress else nullcontext() as shown,
+            Results(plan, runs, chosen, shown.write if shown else say, shown) as results,
+        ):
+            Driver(ray, job, chosen, results).drive()
 
 
 def _job(

@@ -50,7 +50,7 @@ class Results:
             writer = self.plan.store.writer(run.name, run.description, {**entry, **here})
             self.writers[number] = self.open.enter_context(writer)
             there = self.writers[number].cells
-            still = missing(list(self.left[number]), there, retry_failed=self.plan.retry_failed)
+            still = set(missing(list(self.left[number]), there, retry_failed=self.plan.retry_failed))
             self._done(number, [cell for cell in self.left[number] if cell not in still])  # another process has them
 
     def store(self, number: int, found: Measurement) -> None:
