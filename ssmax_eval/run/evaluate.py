@@ -9,6 +9,7 @@ from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
 from ssmax_eval.run.choosing import Say, choose, log
 from ssmax_eval.run.plan import Plan, execute, plan, results
+from ssmax_eval.run.workers import Ray
 from ssmax_eval.tasks import Task
 from ssmax_eval.tasks.trained import advice
 
@@ -27,6 +28,7 @@ def evaluate(
     *,
     batch_size: int | None = None,
     prefill_chunk: int | None = None,
+    ray: Ray | None = None,
     progress: bool = True,
     say: Say = log.info,
     **options: Any,
@@ -43,6 +45,7 @@ def evaluate(
         output: folder of runs.
         batch_size: cells measured together; None chooses it for each context length.
         prefill_chunk: tokens that run through the layers at a time; bounds memory. None: all.
+        ray: `ssmax_eval.run.workers.Ray`, for a Ray cluster that measures; None: this process does.
         progress: show a bar in a terminal and in a notebook; elsewhere, `say` a line now and then.
         say: called with each line that a person may want to read; by default they go to logging.
         **options: what `prepare` takes besides: lengths, depths, trials, documents, texts, seed, chat_template,
@@ -60,7 +63,7 @@ def evaluate(
         raise UserError(f"prefill_chunk must be 1 or more; got {prefill_chunk}")
     if batch_size is not None and batch_size < 1:
         raise UserError(f"batch_size must be 1 or more; got {batch_size}")
-    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, say=say, progress=progress)
+    execute(planned, batch_size=batch_size, prefill_chunk=prefill_chunk, ray=ray, say=say, progress=progress)
     return results(planned)
 
 

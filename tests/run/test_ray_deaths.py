@@ -69,8 +69,9 @@ def test_ten_kills(cluster: Any, plan: Plan, tiny_folder: Path, tmp_path: Path) 
         for _ in range(10):
             stored = len(stored_lines(tmp_path / "runs"))
             wait_for(lambda before=stored: len(stored_lines(tmp_path / "runs")) > before)  # type: ignore[misc]
-            wait_for(lambda: bool(workers("ray::Worker.measure")))
-            killed.append(workers("ray::Worker.measure")[0].pid)
+            while not (found := workers("ray::Worker.measure")):
+                time.sleep(0.02)
+            killed.append(found[0].pid)
             os.kill(killed[-1], signal.SIGKILL)
 
     said: list[str] = []

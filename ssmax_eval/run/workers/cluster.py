@@ -99,6 +99,6 @@ def _own_signals() -> Iterator[None]:
 
 def _silence(ray: Any) -> None:
     """Keep Ray from printing to stdout that a worker died, which the driver says itself; no option does."""
-    module = getattr(getattr(ray, "_private", None), "worker", None)
+    module: Any = getattr(getattr(ray, "_private", None), "worker", None)
     if hasattr(module, "print_to_stdstream"):
         module.print_to_stdstream = lambda *_, **__: None

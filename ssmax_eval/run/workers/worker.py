@@ -12,6 +12,7 @@ import transformers
 from filelock import FileLock
 
 from ssmax_eval import __version__
+from ssmax_eval.attention import Attention
 from ssmax_eval.errors import UserError
 from ssmax_eval.files import cache_folder, writing
 from ssmax_eval.measurement import Cell, Measurement
@@ -67,6 +68,7 @@ class Worker:
         self.job = job
         self.runs: list[Run] = []
         self.open = ExitStack()
+        self.attention: Attention | None = None
         self.model: Model | None = None
         self.bound: dict[int, Measure] = {}
         self.shrunk: dict[int, dict[str, dict[str, int]]] = {}
@@ -119,7 +121,7 @@ class Worker:
             if (now := shrunk.get(str(length), {})) != known:
                 yield {"kind": "out_of_memory", "out_of_memory": {str(length): dict(now)}}
         except Exception as error:
-            if own := failure(error):
+            if not isinstance(error, UserError) and (own := failure(error)):
                 raise UserError(f"your own code fails: {own.removeprefix(self.own_folder)}") from None
             raise
 
