@@ -122,6 +122,7 @@ def test_the_driver_is_killed_and_goes_on(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have its jobs ignore it
     )
     wait_for(lambda: len(stored_lines(tmp_path / "runs")) >= 3)
     driver.send_signal(number)
