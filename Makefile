@@ -38,7 +38,7 @@ lint: .venv/test
 
 .venv/test: .venv/installed
 	@echo "Installing what the tests need."
-	@$(INSTALL) --no-build-isolation -e ".[dev]"
+	@$(INSTALL) --no-build-isolation -e ".[dev,ray]"
 	@touch $@
 
 # Without build isolation, so that constraints.txt also decides what builds the package.

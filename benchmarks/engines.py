@@ -81,9 +81,10 @@ def serve(name: str, engine: str, kind: str, length: int) -> None:
     from ssmax_eval.attention import Softmax
 
     checkpoint = Checkpoint(name, dtype="float32", engine=engine)
-    task: Any = TASKS[kind](lengths=(length,), depths=DEPTHS, **TASKS_AT[kind])  # type: ignore[call-arg]
+    cls: Any = TASKS[kind]
+    task = cls(lengths=(length,), depths=DEPTHS, **TASKS_AT[kind])
     cells, size = task.cells(), engines.batch_size(checkpoint, length)
-    with engines.loaded(checkpoint, length, None) as under, under(Softmax()) as model:
+    with engines.loaded(checkpoint, length, None) as under, under(Softmax(), None) as model:
         bound = task.bind(model)
         print("ready", flush=True)
         for _ in sys.stdin:

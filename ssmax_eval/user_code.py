@@ -89,14 +89,8 @@ def digest(cls: type | FunctionType) -> str:
     UserError where the class lies in no file (in a notebook, say), or the code has changed since this process first
     asked: what runs would then not be what is written.
     """
-    files = set(local_files(Path(_file(cls))))
+    files = files_of(cls)
     classes = cls.__mro__ if isinstance(cls, type) else ()
-    for parent in classes[1:]:
-        file = getattr(sys.modules.get(parent.__module__), "__file__", None)
-        if file and _top(parent.__module__) not in (PACKAGE, *sys.stdlib_module_names) and not _installed(Path(file)):
-            files |= set(local_files(Path(file)))
-    _own.update(files)
-    files |= {data for file in files for data in _data_files(file)}
     parts = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     parts += [
         f"{parent.__qualname__} {vars(parent)['version']}"
@@ -107,6 +101,17 @@ def digest(cls: type | FunctionType) -> str:
     if _seen.setdefault(cls, now) != now:
         raise UserError(f"the code of {cls.__qualname__!r} has changed since it was imported; start Python again")
     return now
+
+
+def files_of(cls: type | FunctionType) -> set[Path]:
+    """Return the files, of code and of data, that a class or function of the user's own is made of."""
+    files = set(local_files(Path(_file(cls))))
+    for parent in cls.__mro__[1:] if isinstance(cls, type) else ():
+        file = getattr(sys.modules.get(parent.__module__), "__file__", None)
+        if file and _top(parent.__module__) not in (PACKAGE, *sys.stdlib_module_names) and not _installed(Path(file)):
+            files |= set(local_files(Path(file)))
+    _own.update(files)
+    return files | {data for file in files for data in _data_files(file)}
 
 
 def failure(error: BaseException) -> str | None:

@@ -23,9 +23,10 @@ def pins() -> dict[str, str]:
 
 
 def asked() -> list[Requirement]:
-    """What pyproject.toml asks for: to run, to test, and to build."""
+    """What pyproject.toml asks for: to run, to test (with Ray), and to build."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    lines = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["dev"]
+    extras = project["project"]["optional-dependencies"]
+    lines = project["project"]["dependencies"] + extras["dev"] + extras["ray"]
     return [Requirement(line) for line in [*lines, *project["build-system"]["requires"], "editables"]]
 
 

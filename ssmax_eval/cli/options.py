@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssmax_eval.errors import harmless, shown
+from ssmax_eval.errors import UserError, harmless, shown
 
 if TYPE_CHECKING:
     from ssmax_eval.checkpoint import Checkpoint
+    from ssmax_eval.run.workers import Ray
 
 
 MOST_NUMBERS = 100_000
@@ -145,10 +146,28 @@ def run_options(command: Any) -> Any:
         click.option("--retry-failed", is_flag=True, help="Measure failed cells again."),
         click.option("--shard", metavar="K/N",
                      help="Measure one part of the cells, as 3/16; auto: as Slurm or torchrun numbers this process."),
+        click.option("--ray", is_flag=False, flag_value="here", metavar="[ADDRESS]",
+                     help="Measure on a Ray cluster: one started here, or that at ADDRESS (host:port, or auto)."),
+        click.option("--workers", type=click.IntRange(1),
+                     help="Models that a Ray cluster holds. Default: as many as it has room for."),
+        click.option("--gpus-per-worker", type=click.FloatRange(0), help="GPUs of each of them, or a part of one."),
         dry_run_option,
         runs_option,
     ]  # fmt: skip
     return _with(command, options)
+
+
+def cluster_of(ray: str | None, workers: int | None, gpus: float | None) -> "Ray | None":
+    """Return the Ray cluster that a command asks for, if any. UserError where Ray is not installed."""
+    if ray is None:
+        if workers is not None or gpus is not None:
+            raise UserError("--workers and --gpus-per-worker go with --ray")
+        return None
+    from ssmax_eval.run.workers import Ray
+    from ssmax_eval.run.workers.cluster import ray_module
+
+    ray_module()
+    return Ray("" if ray in ("here", "True") else ray, workers, gpus)
 
 
 def harness_options(command: Any) -> Any:

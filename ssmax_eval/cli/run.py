@@ -49,13 +49,14 @@ def _run(
     lengths: Any, depths: Any, trials: int | None, documents: int | None, texts: tuple[str, ...], seed: int | None,
     no_chat_template: bool, settings: dict[str, Any], max_length: int | None, batch_size: int | None,
     prefill_chunk: int | None, offload_cache: str, retry_failed: bool, shard: str | None, dry_run: bool, output: str,
-    as_json: bool, quiet: bool, **loading: Any,
+    as_json: bool, quiet: bool, ray: str | None, workers: int | None, gpus_per_worker: float | None, **loading: Any,
 ) -> None:  # fmt: skip
     from ssmax_eval.run.evaluate import prepare
     from ssmax_eval.run.plan import execute, nothing_yet, state_of_shards, summary
     from ssmax_eval.suites import is_own
 
     say = options.sayer(quiet)
+    cluster = options.cluster_of(ray, workers, gpus_per_worker)
     planned = prepare(
         checkpoint_of(checkpoint, loading), attentions, tasks, output,
         position=positions, lengths=lengths, depths=depths, trials=trials, documents=documents, texts=texts, seed=seed,
@@ -67,8 +68,8 @@ def _run(
         return
     own = [name for name in tasks if isinstance(name, str) and is_own(name)]
     execute(
-        planned, batch_size=batch_size, prefill_chunk=prefill_chunk, offload_cache=offload_cache, say=say,
-        progress=not quiet,
+        planned, batch_size=batch_size, prefill_chunk=prefill_chunk, offload_cache=offload_cache, ray=cluster,
+        say=say, progress=not quiet,
     )  # fmt: skip
     try:
         if as_json:

@@ -59,7 +59,7 @@ def load(
         train_length,
         trust_remote_code,
         allow_pickle,
-        tensor_parallel,
+        tensor_parallel=tensor_parallel,
     )
     chosen, placed = resolve(source, chosen), resolve_position(source, position)
     refuse_unrewritten(chosen, placed)

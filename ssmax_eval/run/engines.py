@@ -33,6 +33,14 @@ def refuse(
             refuse_engine(checkpoint, attention)
 
 
+def refuse_workers(checkpoint: Checkpoint) -> None:
+    """Raise UserError where workers of a Ray cluster cannot each hold the model."""
+    if checkpoint.engine_label:
+        raise UserError("--ray has workers that run transformers; vLLM spreads over GPUs by --tensor-parallel")
+    if checkpoint.ranks > 1:
+        raise UserError("--ray and --tensor-parallel exclude each other; give --gpus-per-worker and --device-map auto")
+
+
 @contextmanager
 def loaded(
     checkpoint: Checkpoint, longest: int, prefill_chunk: int | None, offload_cache: str = "auto"

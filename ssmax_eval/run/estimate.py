@@ -36,13 +36,22 @@ def work(checkpoint: Checkpoint, length: int) -> int:
     return 2 * size.weights * length + 2 * size.layers * size.width * length * length
 
 
-def batch_size(checkpoint: Checkpoint, length: int) -> int:
-    """Return how many cells of a length to measure together: as many as save time and fit into the free memory."""
+def weight_bytes(checkpoint: Checkpoint) -> int:
+    """Return roughly how many bytes a model's weights take, without loading it."""
+    return _size(checkpoint).weights * checkpoint.device_and_dtype.dtype.itemsize
+
+
+def batch_size(checkpoint: Checkpoint, length: int, share: float = 1.0) -> int:
+    """Return how many cells of a length to measure together: as many as save time and fit into the free memory.
+
+    `share` is the part of that memory that is this process's.
+    """
     device, dtype = checkpoint.device_and_dtype
     useful = TOKENS.get(device.type, TOKENS["cpu"]) // length
     if useful <= 1:
         return 1
-    return max(1, min(useful, int(SHARE * available(device)) // cell_bytes(checkpoint.config, dtype, length)))
+    free = int(SHARE * share * available(device))
+    return max(1, min(useful, free // cell_bytes(checkpoint.config, dtype, length)))
 
 
 def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:

@@ -12,6 +12,7 @@ from ssmax_eval.positions import PositionMap
 from ssmax_eval.run.choosing import Say, choose, log
 from ssmax_eval.run.plan import Plan, execute, plan, results
 from ssmax_eval.run.shards import Shard, parse
+from ssmax_eval.run.workers import Ray
 from ssmax_eval.tasks import Task
 from ssmax_eval.tasks.trained import advice
 
@@ -32,6 +33,7 @@ def evaluate(
     batch_size: int | None = None,
     prefill_chunk: int | None = None,
     offload_cache: str = "auto",
+    ray: Ray | None = None,
     progress: bool = True,
     say: Say = log.info,
     **options: Any,
@@ -51,6 +53,7 @@ def evaluate(
         batch_size: cells measured together; None chooses it for each context length.
         prefill_chunk: tokens that run through the layers at a time; bounds memory. None: all.
         offload_cache: "on" keeps keys and values in the processor's memory, "off" on the device; "auto" chooses.
+        ray: `ssmax_eval.run.workers.Ray`, for a Ray cluster that measures; None: this process does.
         progress: show a bar in a terminal and in a notebook; elsewhere, `say` a line now and then.
         say: called with each line that a person may want to read; by default they go to logging.
         **options: what `prepare` takes besides: lengths, depths, trials, documents, texts, seed, chat_template,
@@ -75,6 +78,7 @@ def evaluate(
         batch_size=batch_size,
         prefill_chunk=prefill_chunk,
         offload_cache=offload_cache,
+        ray=ray,
         say=say,
         progress=progress,
     )

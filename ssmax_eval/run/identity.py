@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssmax_eval.attention import Attention, describe, name_of, notes
 from ssmax_eval.checkpoint import Checkpoint
@@ -42,6 +42,13 @@ HASH = 10
 """Hexadecimal digits of the hash in a folder's name."""
 
 
+class Under(NamedTuple):
+    """An attention and a position map, as they are on a checkpoint."""
+
+    attention: Attention
+    position: PositionMap | None
+
+
 @dataclass(frozen=True)
 class Run:
     """A checkpoint under an attention on a task."""
@@ -52,6 +59,11 @@ class Run:
     task: Task
     position: PositionMap | None = None
     """Likewise the position map; None: the model's own positions."""
+
+    @property
+    def under(self) -> Under:
+        """What the model runs of it besides its weights; runs that agree in this share a rewriting."""
+        return Under(self.attention, self.position)
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -47,13 +47,7 @@ def measure(
     out of memory ends them all, and counts as such a kill. UserError, before anything is written, when the task cannot
     be measured on this model at all.
     """
-    limit = model.max_positions
-    if limit is not None and max(run.task.lengths) > limit:
-        raise UserError(
-            f"{run.checkpoint.label!r} has a table of {limit} positions and cannot run {max(run.task.lengths)} "
-            f"tokens; give --max-length {limit}"
-        )
-    bound = run.task.bind(model)
+    bound = bind(run, model)
     with writer_of(store, run.name, run.description, {"kind": "session", **session}) as writer:
         todo = processes().first(missing(cells, writer.cells, retry_failed=retry_failed))
         deaths = Deaths(writer.folder, writer.part)
@@ -70,8 +64,8 @@ def measure(
                 else:
                     if killed:
                         size = 1
-                        shrunk[str(length)] = {"batch_size": 1, **_shortest_chunk(model, length)}
-                    found = _fitting(run.task, bound, model, alike, size, shrunk)
+                        shrunk[str(length)] = {"batch_size": 1, **shortest_chunk(model, length)}
+                    found = fitting(run.task, bound, model, alike, size, shrunk)
                 with deaths.attempt(length, len(alike)):
                     for measurement in found:
                         writer.append(measurement)
@@ -83,11 +77,22 @@ def measure(
     return len(todo)
 
 
+def bind(run: Run, model: Model) -> Measure:
+    """Return what measures cells of a run on the model. UserError where the task cannot be measured on it at all."""
+    limit = model.max_positions
+    if limit is not None and max(run.task.lengths) > limit:
+        raise UserError(
+            f"{run.checkpoint.label!r} has a table of {limit} positions and cannot run {max(run.task.lengths)} "
+            f"tokens; give --max-length {limit}"
+        )
+    return run.task.bind(model)
+
+
 def _killed(times: int, length: int) -> str:
     return f"the process was killed {times} times while it measured {length} tokens: too little memory, most likely"
 
 
-def _shortest_chunk(model: Model, length: int) -> dict[str, int]:
+def shortest_chunk(model: Model, length: int) -> dict[str, int]:
     """Let the model read in the shortest chunks that are tried, and return what is to be recorded of that."""
     if min(model.prefill_chunk or length, length) <= SMALLEST_CHUNK:
         return {}
@@ -99,7 +104,7 @@ class _FullError(Exception):
     """Cells did not fit into memory together."""
 
 
-def _fitting(
+def fitting(
     task: Task, bound: Measure, model: Model, cells: Sequence[Cell], size: int, shrunk: dict[str, dict[str, int]]
 ) -> Iterator[Measurement]:
     """Measure cells of one context length, `size` together; as memory runs out fewer, then in shorter chunks.

@@ -21,6 +21,7 @@ from ssmax_eval.run.measure import measure, missing
 from ssmax_eval.run.progress import Progress
 from ssmax_eval.run.session import session
 from ssmax_eval.run.shards import Shard, part
+from ssmax_eval.run.workers import Ray
 from ssmax_eval.store import Store, read_results
 from ssmax_eval.tasks import Task
 
@@ -99,7 +100,7 @@ def _of_shard(checkpoint: Checkpoint, cells: Mapping[Run, list[Cell]], shard: Sh
     work = lru_cache(partial(estimate.work, checkpoint))
     mine = part(cells, shard, work)
     own, whole = ([work(cell.context_length) for some in grid.values() for cell in some] for grid in (mine, cells))
-    say(f"Shard {shard}: {len(own)} of {_counted(len(whole))}, {sum(own) / max(sum(whole), 1):.1%} of the work")
+    say(f"Shard {shard}: {len(own)} of {counted(len(whole))}, {sum(own) / max(sum(whole), 1):.1%} of the work")
     return mine
 
 
@@ -125,15 +126,18 @@ def execute(
     batch_size: int | None = None,
     prefill_chunk: int | None = None,
     offload_cache: str = "auto",
+    ray: Ray | None = None,
     say: Say = log.info,
     progress: bool = True,
 ) -> None:
     """Measure everything that is missing; the checkpoint is loaded once, and only if anything is.
 
     `batch_size` is how many cells are measured together; None chooses it for each context length. `offload_cache`
-    says whether keys and values are kept in the processor's memory: "on", "off", "auto". `progress` shows a
-    bar in a terminal and in a notebook; elsewhere it says a line now and then.
+    says whether keys and values are kept in the processor's memory: "on", "off", "auto". With `ray`, a Ray cluster
+    measures. `progress` shows a bar in a terminal and in a notebook; elsewhere it says a line now and then.
     """
+    if ray is not None:
+        engines.refuse_workers(plan.checkpoint)
     plan.checkpoint.join()
     plan = agreed(plan)
     if not processes().leads:
@@ -145,16 +149,24 @@ def execute(
     if not todo:
         say(f"Everything{f' of shard {plan.shard}' if plan.shard else ''} is in the store already.")
         return
+    if ray is not None:
+        from ssmax_eval.run.workers.driver import measure_on_workers
+
+        measure_on_workers(
+            plan, todo, ray, batch_size=batch_size, prefill_chunk=prefill_chunk, offload_cache=offload_cache, say=say,
+            progress=progress,
+        )  # fmt: skip
+        return
     say(f"Loading {plan.checkpoint.label} ...")
     longest = max(cell.context_length for run in todo for cell in plan.todo[run])
     with (
         engines.loaded(plan.checkpoint, longest, prefill_chunk, offload_cache) as under,
-        _progress(plan, todo, say) if progress else nullcontext() as shown,
+        progress_of(plan, todo, say) if progress else nullcontext() as shown,
     ):
-        for attention, position in dict.fromkeys((run.attention, run.position) for run in todo):
-            with under(attention, position) as model:
+        for rewriting in dict.fromkeys(run.under for run in todo):
+            with under(*rewriting) as model:
                 for run in todo:
-                    if (run.attention, run.position) == (attention, position):
+                    if run.under == rewriting:
                         _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)
     processes().every(None)  # all is stored
 
@@ -169,7 +181,8 @@ def _nothing(_: str) -> None:
     """Say nothing."""
 
 
-def _progress(plan: Plan, todo: Sequence[Run], say: Say) -> Progress:
+def progress_of(plan: Plan, todo: Sequence[Run], say: Say) -> Progress:
+    """Return a progress over the cells of some runs."""
     cells = [plan.todo[run] for run in todo]
     lengths = {cell.context_length for some in cells for cell in some}
     return Progress(cells, {length: estimate.work(plan.checkpoint, length) for length in lengths}, say)
@@ -181,7 +194,7 @@ def _execute_one(
     cells = plan.todo[run]
     title = f"{run.task.name} | {run.label}"
     done = len(plan.cells[run]) - len(cells)
-    say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
+    say(f"{title}: {counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
     sizes = {n: min(processes().every(batch_size or engines.batch_size(plan.checkpoint, n))) for n in lengths}
     failed, left = 0, set(cells)
@@ -202,10 +215,11 @@ def _execute_one(
     if progress is not None and left:
         progress.finished(list(left))  # another process has measured them in the meantime
     if failed:
-        say(f"{title}: {_counted(failed)} failed; the report marks them, --retry-failed tries again")
+        say(f"{title}: {counted(failed)} failed; the report marks them, --retry-failed tries again")
 
 
-def _counted(cells: int) -> str:
+def counted(cells: int) -> str:
+    """Return a number of cells in words."""
     return "1 cell" if cells == 1 else f"{cells} cells"
 
 
@@ -217,7 +231,7 @@ def nothing_yet(plan: Plan) -> bool:
 def state_of_shards(plan: Plan) -> str:
     """Return, for a person, what the other shards have still to do once this one is finished."""
     left = sum(len(missing(run.task.cells(), plan.store.cells(run.name))) for run in plan.runs)
-    return f"Shard {plan.shard} is finished. Still missing, of all shards together: {_counted(left)}."
+    return f"Shard {plan.shard} is finished. Still missing, of all shards together: {counted(left)}."
 
 
 def results(plan: Plan) -> "pd.DataFrame":

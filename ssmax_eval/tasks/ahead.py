@@ -28,11 +28,11 @@ class Ahead(Generic[P]):
             cell: self.begun.get(cell) or self.thread.submit(self.ask, cell)
             for cell in self.order[after : after + len(cells)]
         }
-        return [_result(future) for future in futures]
+        return [self._result(future) for future in futures]
 
-
-def _result(future: Future[P]) -> P | UserError:
-    try:
-        return future.result()
-    except UserError as error:
-        return error
+    @staticmethod
+    def _result(future: Future[P]) -> P | UserError:
+        try:
+            return future.result()
+        except UserError as error:
+            return error

@@ -45,7 +45,7 @@ def wrap() -> None:
     ALL_ATTENTION_FUNCTIONS.register(NAME, scaled)
 
 
-class SSMaxEvalForCausalLM(TransformersForCausalLM):
+class SSMaxEvalForCausalLM(TransformersForCausalLM):  # type: ignore[misc]
     """A causal language model under the attention that its config names."""
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
@@ -62,7 +62,7 @@ class SSMaxEvalForCausalLM(TransformersForCausalLM):
         layers, ranks = attention.rewrites(shape), get_tensor_model_parallel_world_size()
         self.scalings: list[Scaling] = []
         for module in self.model.modules():
-            mine = getattr(module, "attn", None)
+            mine: Any = getattr(module, "attn", None)
             if not hasattr(mine, "sliding_window"):
                 continue
             heads = mine.num_heads * ranks

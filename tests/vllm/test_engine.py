@@ -70,7 +70,7 @@ def test_needles_and_retrieval_are_answered_alike(real: Any, engine: Any, hf: An
     with both(real, engine, hf, "ssmax", tables) as (model, served):
         for task in (needles, retrieval):
             cells: Any = task.cells()
-            rows = [list(task.bind(one)(cells)) for one in (model, served)]  # type: ignore[arg-type]
+            rows = [list(task.bind(one)(cells)) for one in (model, served)]
             for mine, theirs in zip(*rows, strict=True):
                 assert mine.error is None
                 assert mine.values["answer"] == theirs.values["answer"]

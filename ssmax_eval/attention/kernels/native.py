@@ -58,8 +58,8 @@ def attend(kernel: ctypes.CDLL, query: Tensor, key: Tensor, value: Tensor, soft:
     batch, heads, rows, depth = query.shape
     groups, keys, width = value.shape[1:]
     panel, wide = kernel.panel(), width + -width % 16
-    key = pad(key, (0, 0, 0, -keys % panel)).unflatten(2, (-1, panel)).transpose(3, 4)
-    value = pad(value, (0, -width % panel)).unflatten(3, (-1, panel)).transpose(2, 3)
+    key = pad(key, (0, 0, 0, -keys % panel)).reshape(batch, groups, -1, panel, depth).transpose(3, 4)
+    value = pad(value, (0, -width % panel)).reshape(batch, groups, keys, -1, panel).transpose(2, 3)
     output = query.new_empty(batch, heads, rows, wide)
     kept = [x.contiguous() for x in (query, key, value, output)]
     kernel.attend(
