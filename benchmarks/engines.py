@@ -97,12 +97,13 @@ def serve(name: str, engine: str, kind: str, length: int) -> None:
 
 
 def _family() -> list[psutil.Process]:
-    return [(mine := psutil.Process()), *mine.children(recursive=True)]
+    this = psutil.Process()
+    return [this, *this.children(recursive=True)]
 
 
 def _processor_time() -> float:
     """Seconds that this process and those below it have computed."""
-    return sum(times.user + times.system for times in (one.cpu_times() for one in _family()))
+    return sum(float(times.user + times.system) for times in (one.cpu_times() for one in _family()))
 
 
 def _bytes() -> int:
