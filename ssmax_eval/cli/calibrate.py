@@ -21,6 +21,9 @@ from ssmax_eval.cli.options import checkpoint_of
 @click.option("--fit", "names", default="s,b", show_default=True, help="Parameters to fit: s, b or s,b.")
 @click.option("--per", default="head", show_default=True, help="What has numbers of its own: head, layer or model.")
 @click.option("--steps", default=30, show_default=True, type=int, help="Gradient steps.")
+@click.option(
+    "--position", default="auto", show_default=True, help="Position map to fit and to measure under, or none."
+)
 @click.option("--lr", default=0.02, show_default=True, type=float, help="How far a step moves the factor, at most.")
 @click.option(
     "--documents",
@@ -45,8 +48,8 @@ from ssmax_eval.cli.options import checkpoint_of
 @json_option
 @options.quiet_option
 def calibrate(
-    checkpoint: str, names: str, output: str, runs: str, prefill_chunk: int | None, dry_run: bool, as_json: bool,
-    quiet: bool, lengths: Any, per: str, steps: int, lr: float, documents: int, closed_form: str | None,
+    checkpoint: str, names: str, position: str, output: str, runs: str, prefill_chunk: int | None, dry_run: bool,
+    as_json: bool, quiet: bool, lengths: Any, per: str, steps: int, lr: float, documents: int, closed_form: str | None,
     reference: int | None, texts: tuple[str, ...], held_out: int, held_out_length: int | None, seed: int,
     **loading: Any,
 ) -> None:  # fmt: skip
@@ -58,10 +61,14 @@ def calibrate(
     \b
     Examples:
       ssmax-eval calibrate org/model --lengths 1k,4k,8k --text novels -o ssmax.json
+      ssmax-eval calibrate org/model --lengths 8k,16k --position rerope:window=4096 --text novels
       ssmax-eval calibrate org/model --lengths 8k,16k --closed-form entropy --text novels
       ssmax-eval run org/model --attention ssmax:s=ssmax.json,b=ssmax.json
     """  # fmt: skip
     from ssmax_eval.cli.calibrated import as_text, cost, difference, planned, said
+    from ssmax_eval.model import resolve_position
+    from ssmax_eval.positions import describe
+    from ssmax_eval.positions.parsing import NONE
     from ssmax_eval.run.plan import execute
     from ssmax_eval.train.calibration.calibrate import calibrate as fit
     from ssmax_eval.train.calibration.calibrate import place_of, start_of
@@ -74,14 +81,15 @@ def calibrate(
         held_out_length=held_out_length,
     )  # fmt: skip
     source = checkpoint_of(checkpoint, loading)
-    before = start_of(source).attention
-    plan = planned(source, [before], asked, runs, say)  # raises what can be known before the hours of fitting
+    before, placed = start_of(source).attention, resolve_position(source, position)
+    under = {"position": placed or NONE}
+    plan = planned(source, [before], asked, runs, say, **under)  # raises what can be known before the hours of fitting
     if dry_run:
-        needed = cost(source, asked, place_of(source, asked, output), plan)
+        needed = cost(source, asked, place_of(source, asked, output, position=placed), plan)
         click.echo(needed.text) if not as_json else print_json(needed._asdict())
         return
-    after = fit(source, asked, output, say=say)
-    plan = planned(source, [before, after], asked, runs, say)
+    after = fit(source, asked, output, say=say, position=placed)
+    plan = planned(source, [before, after], asked, runs, say, **under)
     execute(plan, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
     table = difference(plan, asked, source.shape.train_length)
     given = f"ssmax:s={output},b={output}"
@@ -94,5 +102,6 @@ def calibrate(
     click.echo(said(table).verdict)
     say("\nStored in:\n" + "\n".join(f"  {folder}" for folder in plan.folders))
     name = shlex.quote(checkpoint)
-    say(f"The table: {output}. Use it:\n  ssmax-eval run {name} --attention {shlex.quote(given)}")
-    say(f"  ssmax-eval convert {name} --attention {shlex.quote(given)} -o converted")
+    given = shlex.quote(given) + (f" --position {shlex.quote(describe(placed))}" if placed else "")
+    say(f"The table: {output}. Use it:\n  ssmax-eval run {name} --attention {given}")
+    say(f"  ssmax-eval convert {name} --attention {given} -o converted")
