@@ -117,11 +117,10 @@ def _tasks(given: Any, path: Path) -> dict[str, tuple[Member, ...]]:
 
 
 def _member(given: str, path: Path) -> Member:
-    """A task by its name, or by the path of a YAML file relative to the suite's. UserError where there is none."""
+    """A task by its name, or by the path of a YAML file relative to the suite's."""
     if not given.endswith(YAML):
-        if given not in (tasks := shipped("tasks", "tasks")):
-            raise unknown(f"task in {str(path)!r}:", given, tasks)
-        return Member(given, _called(tasks[given]))
+        file = shipped("tasks", "tasks").get(given)
+        return Member(given, _called(file) if file else given)
     file = path.parent / expanded(given)
     return Member(str(file), _called(file))
 

@@ -17,7 +17,7 @@ from ssmax_eval.user_code import load_class
 
 T = TypeVar("T")
 
-ALWAYS = frozenset({"layers"})
+ALWAYS = frozenset({"layers", "twice"})
 """Fields that every attention has."""
 LARGEST = 1e30
 """Numbers are smaller than this, so that float32 holds their products."""

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Collection, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +84,7 @@ def _parameters(made: Conversion) -> list[str]:
     """What each parameter is, in words."""
     tables = notes(made.attention)
     named = {note.partition(" ")[0] for note in tables}
-    values = {f.name: getattr(made.attention, f.name) for f in fields(made.attention)}
+    values = made.attention.parameters()
     single = [f"{k} = {v}" for k, v in values.items() if k not in named and v is not None]
     return single + [note + (" (in the weights)" if note.partition(" ")[0] in made.kept else "") for note in tables]
 

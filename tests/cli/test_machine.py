@@ -15,6 +15,7 @@ from ssmax_eval.cli.main import main
 from ssmax_eval.report.summary import measures
 from ssmax_eval.run.evaluate import evaluate, prepare
 from ssmax_eval.run.listing import RunState, list_runs
+from ssmax_eval.run.workers import Ray
 from tests.cli.typed import answer, call
 from tests.run.own import write_task
 
@@ -158,7 +159,12 @@ def test_show_as_json(runs: Path) -> None:
 def test_every_option_of_run_can_be_given_from_python() -> None:
     """What remains is of the command line alone: how its result is printed, and where its options come from."""
     python = {*inspect.signature(evaluate).parameters, *inspect.signature(prepare).parameters}
-    python |= {field.name for field in dataclasses.fields(Checkpoint)}
-    named = {"attentions": "attention", "no_chat_template": "chat_template", "quiet": "progress"}
+    python |= {field.name for cls in (Checkpoint, Ray) for field in dataclasses.fields(cls)}
+    named = {
+        "attentions": "attention",
+        "positions": "position",
+        "no_chat_template": "chat_template",
+        "quiet": "progress",
+    }
     options = {named.get(one.name or "", one.name) for one in main.commands["run"].params}
     assert options - python == {"config", "as_json", "dry_run"}

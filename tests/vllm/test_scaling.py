@@ -110,7 +110,7 @@ def test_a_converted_folder_says_how_it_is_served(tiny_folder: Path, tmp_path: P
 def test_an_engine_that_is_not_there_is_one_line(tiny_folder: Path) -> None:
     with pytest.raises(UserError, match="unknown engine 'vlm'; did you mean 'vllm'"):
         _ = Checkpoint(str(tiny_folder), engine="vlm").engine_label
-    with pytest.raises(UserError, match="--tensor-parallel is for --engine vllm"):
-        _ = Checkpoint(str(tiny_folder), tensor_parallel=2).engine_label
+    with pytest.raises(UserError, match="must be 1 or more; got 0"):
+        _ = Checkpoint(str(tiny_folder), tensor_parallel=0).engine_label
     assert Checkpoint(str(tiny_folder)).engine_label == ""
     assert "engine" not in Checkpoint(str(tiny_folder)).identity()
