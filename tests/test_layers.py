@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {"measurement", "memory", "catalogue", "files", "limits", "user_code"},
     {"attention", "store", "corpus", "settings"},
-    {"suites"},
+    {"suites", "positions"},
     {"report", "checkpoint"},
     {"rewriting"},
     {"model"},
@@ -26,7 +26,7 @@ LAYERS = [
 """From the bottom up: a room may import those below it, and none beside it."""
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MAY_KNOW = {
-    "torch": {"memory", "attention", "checkpoint", "rewriting", "model", "tasks", "run", "train"},
+    "torch": {"memory", "attention", "positions", "checkpoint", "rewriting", "model", "tasks", "run", "train"},
     "transformers": {"checkpoint", "rewriting", "model", "run", "train", "cli"},
     "lm_eval": {"model", "tasks"},
     "pandas": {"report", "store"},

@@ -65,12 +65,15 @@ class Attention(ABC):
     kernels: ClassVar[tuple[Kernel, ...]] = ()
     """Faster ways to the same output, the first that applies is taken. They belong to the `weights` of the class that
     names them: a subclass with `weights` of its own has none, unless it names its own."""
+    part_kernels: ClassVar[tuple[Kernel, ...]] = ()
+    """The same for calls under a position map, whose scores are made of parts; no other kernel gets those."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        owner = next(c for c in cls.__mro__ if "kernels" in c.__dict__)
-        if cls.weights is not getattr(owner, "weights", None):
-            cls.kernels = ()
+        for name in ("kernels", "part_kernels"):
+            owner = next(c for c in cls.__mro__ if name in c.__dict__)
+            if cls.weights is not getattr(owner, "weights", None):
+                setattr(cls, name, ())
 
     @abstractmethod
     def weights(self, rows: Rows) -> Tensor:
@@ -79,7 +82,7 @@ class Attention(ABC):
     def forward(self, call: Call) -> Tensor:
         """Return the output of the attention, [B, H, T, width of value]: by a kernel, or from the definition."""
         self.refuse_beyond(call.extras)
-        for kernel in self.kernels:
+        for kernel in self.kernels if call.placed is None else self.part_kernels:
             if (output := kernel(self, call)) is not None:
                 return output
         return by_definition(self, call)

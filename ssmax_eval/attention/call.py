@@ -4,13 +4,15 @@ Shapes, everywhere in this package: B batch, H query heads, K key-value heads (H
 S keys, D width of a head, R some of the rows. Query row i is one token; n_i is the number of keys that it may see.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention.functions import products
+from ssmax_eval.attention.functions import l2_normalised, products
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,45 @@ PLAIN = Extras()
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some pairs of a row and a key, and the queries and keys that their scores are made of: a position map turns them.
+
+    The keys of a row are those from `first` to `stop` - 1.
+    """
+
+    query: Tensor
+    """[B, H, R, D]."""
+    key: Tensor
+    """[B, K, S, D]."""
+    first: Tensor
+    """int64 [1 or B, R]."""
+    stop: Tensor
+    """int64 [1 or B, R]."""
+
+    @property
+    def holds(self) -> Tensor:
+        """Whether a pair belongs to this part, boolean [1 or B, 1, R, S]."""
+        keys = torch.arange(self.key.shape[2], device=self.first.device)
+        return ((keys >= self.first[..., None]) & (keys < self.stop[..., None]))[:, None]
+
+    def until(self, keys: int) -> "Part":
+        """Return the same for the first keys only."""
+        return Part(self.query, self.key[:, :, :keys], self.first, self.stop)
+
+
+class Placed(ABC):
+    """The queries and keys of a call under a position map."""
+
+    @abstractmethod
+    def parts(self, query: Tensor, key: Tensor, rows: Tensor) -> tuple[Part, ...]:
+        """Return the parts that the scores of some rows (int64 [R]) are made of; a pair in none of them is hidden.
+
+        `query` [B, H, R, D] are the queries of these rows, `key` [B, K, S, D] all keys. A negative row is counted back
+        from the first row of the call.
+        """
+
+
+@dataclass(frozen=True)
 class Rows:
     """Some rows of a call: all that the definition of an attention needs. Scores and n are computed when asked for."""
 
@@ -94,11 +135,27 @@ class Rows:
     """Number of the layer, from 0."""
     extras: Extras = PLAIN
     """What the model asks for besides."""
+    parts: tuple[Part, ...] = ()
+    """What the scores are made of under a position map; without one, of `query` and `key`."""
 
     @cached_property
     def scores(self) -> Tensor:
         """z = scaling · q·k, [B, H, R, S], at least float32; with the model's soft-capping and bias, if any."""
-        return self.extras.apply(products(self.query, self.key, self.scaling))
+        return self.extras.apply(self._made_of(lambda query, key: products(query, key, self.scaling)))
+
+    @cached_property
+    def cosines(self) -> Tensor:
+        """cos(q, k) = q·k / (|q| |k|), [B, H, R, S], at least float32; 0 for a vector of zeros."""
+        return self._made_of(lambda query, key: products(l2_normalised(query), l2_normalised(key), 1.0))
+
+    def _made_of(self, product: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        if not self.parts:
+            return product(self.query, self.key)
+        first, *others = self.parts
+        z = product(first.query, first.key)
+        for part in others:
+            z = torch.where(part.holds, product(part.query, part.key), z)
+        return z
 
     @cached_property
     def n(self) -> Tensor:
@@ -129,6 +186,8 @@ class Call:
     """Number of the layer, from 0."""
     extras: Extras = PLAIN
     """What the model asks for besides."""
+    placed: Placed | None = None
+    """The position map that is in force; None: every score is made at the model's own positions."""
 
     def at(self, rows: Tensor, query: Tensor | None = None) -> Rows:
         """Return the chosen rows (int64 [R]) against all keys.
@@ -137,21 +196,23 @@ class Call:
         negative, counted back from the first row of this call.
         """
         query = self.query[:, :, rows] if query is None else query
-        visible, extras = self.visible.at(rows), self.extras.at(rows)
-        return Rows(query, self.key, visible, self.scaling, self.layer, extras)
+        return self._rows(rows, query, self.extras.at(rows), self.visible.keys)
 
     def block(self, start: int, stop: int) -> Rows:
         """Return rows start … stop − 1, against the keys that one of them may see where the call is plainly causal."""
         rows = torch.arange(start, stop, device=self.query.device)
         keys = self.keys_until(stop)
-        return Rows(
-            self.query[:, :, start:stop],
-            self.key[:, :, :keys],
-            self.visible.at(rows)[..., :keys],
-            self.scaling,
-            self.layer,
-            self.extras.at(slice(start, stop), keys),
-        )
+        return self._rows(rows, self.query[:, :, start:stop], self.extras.at(slice(start, stop), keys), keys)
+
+    def _rows(self, rows: Tensor, query: Tensor, extras: Extras, keys: int) -> Rows:
+        visible, parts = self.visible.at(rows)[..., :keys], tuple[Part, ...]()
+        if self.placed is not None:
+            parts = tuple(part.until(keys) for part in self.placed.parts(query, self.key, rows))
+            held = parts[0].holds
+            for part in parts[1:]:
+                held = held | part.holds
+            visible = visible & held
+        return Rows(query, self.key[:, :, :keys], visible, self.scaling, self.layer, extras, parts)
 
     def keys_until(self, stop: int) -> int:
         """Return how many of the first keys the rows before `stop` may see."""

@@ -15,7 +15,6 @@ from ssmax_eval.attention.functions import (
     l2_normalised,
     log_softplus,
     masked_softmax,
-    products,
     rounding,
 )
 from ssmax_eval.attention.kernels import fused, normalised
@@ -72,8 +71,7 @@ class LSSA(Normalised):
     """Cosines (versions 4 and 5 of the paper); False takes the model's scaled products (versions 1 and 2)."""
 
     def weights(self, rows: Rows) -> Tensor:
-        cosines = self.qk_norm
-        z = products(l2_normalised(rows.query), l2_normalised(rows.key), 1.0) if cosines else rows.scores
+        z = rows.cosines if self.qk_norm else rows.scores
         return masked_softmax(log_softplus(math.log(rows.query.shape[-1]) * torch.log(rows.n) * z), rows.visible)
 
     @property

@@ -2,9 +2,10 @@
 
 import importlib.util
 import sys
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from ssmax_eval.attention.auto import Auto
 from ssmax_eval.attention.base import Attention
@@ -14,6 +15,10 @@ from ssmax_eval.attention.unrewritten import NAME, Unrewritten
 from ssmax_eval.errors import UserError, shown, unknown
 from ssmax_eval.user_code import load_class
 
+T = TypeVar("T")
+
+ALWAYS = frozenset({"layers"})
+"""Fields that every attention has."""
 LARGEST = 1e30
 """Numbers are smaller than this, so that float32 holds their products."""
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -34,11 +39,20 @@ def parse(spec: str) -> Attention:
     if spec == NAME:
         return Unrewritten()
     if name in ATTENTIONS:
-        return _build(name, ATTENTIONS[name], rest)
+        return built("attention", name, ATTENTIONS[name], rest, ALWAYS)
+    cls, settings = own_class(name, rest, Attention, "attention", ATTENTIONS)
+    return built("attention", spec, cls, settings, ALWAYS)
+
+
+def own_class(name: str, rest: str, base: type, kind: str, known: Iterable[str]) -> tuple[Any, str]:
+    """Return the class of the user's own at `file.py:Class` or `package.module:Class`, and the settings behind it.
+
+    `name` is what stands before the first colon, `rest` what comes after it. UserError where no class can be meant.
+    """
     class_name, _, settings = rest.partition(":")
     if not class_name.isidentifier() or ("." not in name and not _is_module(name)):
-        raise unknown("attention", name, ATTENTIONS)
-    return _build(spec, load_class(f"{name}:{class_name}", Attention, "--attention"), settings)
+        raise unknown(kind, name, known)
+    return load_class(f"{name}:{class_name}", base, f"--{kind}"), settings
 
 
 def _is_module(name: str) -> bool:
@@ -49,25 +63,29 @@ def _is_module(name: str) -> bool:
         return name in sys.modules
 
 
-def _build(name: str, cls: type[Attention], settings: str) -> Attention:
-    hints = {f.name: get_type_hints(cls)[f.name] for f in fields(cls)}
+def built(kind: str, name: str, cls: type[T], settings: str, always: frozenset[str] = frozenset()) -> T:
+    """Return an object of a dataclass from settings such as `s=0.168,b=0`; `kind` is what messages call it.
+
+    Its fields in `always` are those that every such class has. UserError for anything that does not fit.
+    """
+    hints = {f.name: get_type_hints(cls)[f.name] for f in fields(cls)}  # type: ignore[arg-type]
     given: dict[str, Any] = {}
     for setting in filter(None, settings.split(",")):
         key, equals, text = setting.partition("=")
         if key not in hints:
-            if not hints.keys() - {"layers"}:
-                raise UserError(f"attention {name!r} has no parameters; given {setting!r}")
-            raise unknown(f"parameter of attention {name!r}:", key, hints)
+            if not hints.keys() - always:
+                raise UserError(f"{kind} {name!r} has no parameters; given {setting!r}")
+            raise unknown(f"parameter of {kind} {name!r}:", key, hints)
         if not equals:
-            raise UserError(f"parameter {key!r} of attention {name!r} needs a value, as in {key}=1")
-        given[key] = _value(name, key, text, hints[key])
+            raise UserError(f"parameter {key!r} of {kind} {name!r} needs a value, as in {key}=1")
+        given[key] = _value(f"{kind} {name!r}", key, text, hints[key])
     try:
         return cls(**given)
     except TypeError as error:
-        raise UserError(f"attention {name!r} cannot be made from {settings!r}: {error}") from None
+        raise UserError(f"{kind} {name!r} cannot be made from {settings!r}: {error}") from None
 
 
-def _value(name: str, key: str, text: str, hint: Any) -> Any:
+def _value(whose: str, key: str, text: str, hint: Any) -> Any:
     if hint == PerHead | None and Path(text).suffix in (".json", ".safetensors"):
         return read_per_head(key, Path(text))
     kinds = getattr(hint, "__args__", (hint,))
@@ -80,10 +98,10 @@ def _value(name: str, key: str, text: str, hint: Any) -> Any:
             except ValueError:
                 continue
             if not abs(value) < LARGEST:  # nan too
-                raise UserError(f"parameter {key!r} of attention {name!r} must be below 1e30; got {shown(text)}")
+                raise UserError(f"parameter {key!r} of {whose} must be below 1e30; got {shown(text)}")
             return value
     if str in kinds:
         return text
     expected = [words for kind, words in WORDS.items() if kind in kinds]
     expected += ["a .json or .safetensors file"] if hint == PerHead | None else []
-    raise UserError(f"parameter {key!r} of attention {name!r} must be {' or '.join(expected)}; got {text!r}")
+    raise UserError(f"parameter {key!r} of {whose} must be {' or '.join(expected)}; got {text!r}")

@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from ssmax_eval.attention.base import Attention
 from ssmax_eval.attention.call import Call, Rows, at_least_one
 from ssmax_eval.attention.functions import masked_softmax
-from ssmax_eval.attention.kernels import chunk
+from ssmax_eval.attention.kernels import chunk, parts
 from ssmax_eval.errors import UserError
 
 
@@ -38,12 +38,24 @@ def scaled_query(attention: "ScaledSoftmax", call: Call) -> Tensor | None:
     return output if mask is None else output.masked_fill(n == 0, 0.0)
 
 
+def scaled_parts(attention: "ScaledSoftmax", call: Call) -> Tensor | None:
+    """Return the same under a position map, by a fused kernel on each of its parts; None where that does not apply."""
+    if not parts.takes(call):
+        return None
+
+    def factor(n: Tensor) -> Tensor | None:
+        return attention.factor_of(at_least_one(n, call.query), call.layer, call.query.shape[1])
+
+    return parts.attend(call, factor)
+
+
 @dataclass(frozen=True)
 class ScaledSoftmax(Attention):
     """softmax(c(n_i) · z_i): a subclass says what c is."""
 
     honours = frozenset({"softcap", "bias", "sink"})
     kernels = (scaled_query,)
+    part_kernels = (scaled_parts,)
 
     @abstractmethod
     def factor(self, n: Tensor, layer: int) -> Tensor | None:

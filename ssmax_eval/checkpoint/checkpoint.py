@@ -19,7 +19,7 @@ from transformers import (
 
 from ssmax_eval.attention import Shape
 from ssmax_eval.checkpoint.complete import refuse_incomplete
-from ssmax_eval.checkpoint.config import from_config, own_parameters
+from ssmax_eval.checkpoint.config import from_config, own_parameters, position_from_config
 from ssmax_eval.checkpoint.fingerprint import code_digest, file_digest, folder_digest
 from ssmax_eval.checkpoint.gguf import converted_folder
 from ssmax_eval.checkpoint.places import first_line, folder_from_hub, gguf_file, local_folder
@@ -28,6 +28,7 @@ from ssmax_eval.checkpoint.rope import override, refuse_without_effect
 from ssmax_eval.checkpoint.shape import shape_of
 from ssmax_eval.checkpoint.weights import from_weights, read_json, weight_files
 from ssmax_eval.errors import UserError, shown
+from ssmax_eval.positions import PositionMap
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,11 @@ class Checkpoint:
         found = from_weights(self.folder, plain.layers, plain.heads, plain.full, own)
         attention = from_config(self.config, self.folder, trust_remote_code=self.trust_remote_code)
         return replace(plain, from_weights=found, from_config=attention)
+
+    @cached_property
+    def position(self) -> PositionMap | None:
+        """The position map that its config names, None for the model's own positions."""
+        return position_from_config(self.config)
 
     @cached_property
     def tokenizer(self) -> Any:

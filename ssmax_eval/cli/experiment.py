@@ -136,7 +136,7 @@ def _placed(key: str, text: str, folder: Path) -> str:
         return _beside(folder, text) if is_path else text
     if key == "task":
         return ",".join(_task_place(folder, one) for one in ([text] if (folder / text).exists() else text.split(",")))
-    if key == "attention":
+    if key in ("attention", "position"):
         file, py, rest = text.partition(".py:")
         return TABLE.sub(lambda found: _beside(folder, found[0]), f"{_beside(folder, file)}{py}{rest}" if py else text)
     return text

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 @json_option
 @options.quiet_option
 def harness(
-    checkpoint: str, attentions: tuple[str, ...], names: tuple[str, ...], num_fewshot: int | None, limit: int | None,
-    include_path: str, apply_chat_template: bool, max_length: int | None, seed: int, batch_size: int | None,
-    retry_failed: bool, dry_run: bool, output: str, as_json: bool, quiet: bool, **loading: Any,
+    checkpoint: str, attentions: tuple[str, ...], positions: tuple[str, ...], names: tuple[str, ...],
+    num_fewshot: int | None, limit: int | None, include_path: str, apply_chat_template: bool, max_length: int | None,
+    seed: int, batch_size: int | None, retry_failed: bool, dry_run: bool, output: str, as_json: bool, quiet: bool,
+    **loading: Any,
 ) -> None:  # fmt: skip
     """Run benchmarks of lm-evaluation-harness on CHECKPOINT under any attention.
 
@@ -47,7 +48,7 @@ def harness(
         names, source, shots=num_fewshot, limit=limit, include=include_path, chat_template=apply_chat_template,
         max_length=max_length, seed=seed, say=say,
     )  # fmt: skip
-    planned = prepare(source, attentions, tasks, output, retry_failed=retry_failed, say=say)
+    planned = prepare(source, attentions, tasks, output, position=positions, retry_failed=retry_failed, say=say)
     if dry_run:
         print_forecast(planned, as_json)
         return
@@ -80,8 +81,6 @@ class Row(NamedTuple):
 
 def _rows(planned: "Plan", tasks: "list[Harness]") -> list[Row]:
     """The harness's numbers, benchmark by benchmark, from what the store holds; new ones are written down there."""
-    from ssmax_eval.attention import describe
-
     known, found = {task.name: task for task in tasks}, []
     by_attention: dict[str, dict[str, list[Aggregate]]] = {}
     for run in planned.runs:
@@ -90,8 +89,8 @@ def _rows(planned: "Plan", tasks: "list[Harness]") -> list[Row]:
         if planned.todo[run]:
             told = {name: value for one in numbers for name, value in one.as_told().items()}
             planned.store.note(run.name, {"kind": "harness", "documents": task.documents, "results": told})
-        by_attention.setdefault(describe(run.attention), {})[task.benchmark] = numbers
-        found += [_row(task.name, task.shots, describe(run.attention), one) for one in numbers]
+        by_attention.setdefault(run.label, {})[task.benchmark] = numbers
+        found += [_row(task.name, task.shots, run.label, one) for one in numbers]
     for attention, some in by_attention.items():
         groups = dict.fromkeys(pair for task in tasks for pair in task.of_groups(some))
         found += [_row(name, None, attention, one) for name, one in groups]

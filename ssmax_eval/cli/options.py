@@ -74,6 +74,11 @@ attention_option = click.option(
     "--attention", "attentions", multiple=True, default=("auto",), show_default=True,
     help="Attention and parameters, as in ssmax:s=0.168; auto: as trained; none: the model as it is. Repeatable.",
 )  # fmt: skip
+position_option = click.option(
+    "--position", "positions", multiple=True, default=("auto",), show_default=True,
+    help="Position map and parameters, as in rerope:window=4096; none: as in the model; auto: as its config says. "
+         "Repeatable.",
+)  # fmt: skip
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Measure nothing; say what is missing and how long it takes."
 )
@@ -109,6 +114,7 @@ def run_options(command: Any) -> Any:
                      help="YAML file with any of these options; those typed here win (see docs/scripts.md)."),
         click.argument("checkpoint", required=False, callback=checkpoint_argument),
         attention_option,
+        position_option,
         click.option("--task", "--suite", "tasks", multiple=True, default=("niah", "loss", "key_attention"),
                      show_default=True, callback=names_option,
                      help="Tasks: niah,loss; a suite: ruler; a YAML file of either; or my_task.py:Class. Repeatable."),
@@ -140,6 +146,7 @@ def harness_options(command: Any) -> Any:
     options = [
         click.argument("checkpoint"),
         attention_option,
+        position_option,
         click.option("--tasks", "names", multiple=True, required=True, callback=names_option,
                      help="Tasks, groups, tags or patterns of the harness, or task files: arc_easy,mmlu. Repeatable."),
         click.option("--num-fewshot", type=click.IntRange(0), help="Solved examples before each question."),

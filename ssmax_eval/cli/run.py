@@ -39,10 +39,11 @@ def run(ctx: click.Context, /, config: str | None, **given: Any) -> None:
 
 
 def _run(
-    checkpoint: str, attentions: tuple[str, ...], tasks: tuple[str, ...], lengths: Any, depths: Any, trials: int | None,
-    documents: int | None, texts: tuple[str, ...], seed: int | None, no_chat_template: bool, settings: dict[str, Any],
-    max_length: int | None, batch_size: int | None, prefill_chunk: int | None, retry_failed: bool, shard: str | None,
-    dry_run: bool, output: str, as_json: bool, quiet: bool, **loading: Any,
+    checkpoint: str, attentions: tuple[str, ...], positions: tuple[str, ...], tasks: tuple[str, ...],
+    lengths: Any, depths: Any, trials: int | None, documents: int | None, texts: tuple[str, ...], seed: int | None,
+    no_chat_template: bool, settings: dict[str, Any], max_length: int | None, batch_size: int | None,
+    prefill_chunk: int | None, retry_failed: bool, shard: str | None, dry_run: bool, output: str, as_json: bool,
+    quiet: bool, **loading: Any,
 ) -> None:  # fmt: skip
     from ssmax_eval.run.evaluate import prepare
     from ssmax_eval.run.plan import execute, nothing_yet, state_of_shards, summary
@@ -51,7 +52,7 @@ def _run(
     say = options.sayer(quiet)
     planned = prepare(
         checkpoint_of(checkpoint, loading), attentions, tasks, output,
-        lengths=lengths, depths=depths, trials=trials, documents=documents, texts=texts, seed=seed,
+        position=positions, lengths=lengths, depths=depths, trials=trials, documents=documents, texts=texts, seed=seed,
         chat_template=False if no_chat_template else None, settings=settings, max_length=max_length,
         retry_failed=retry_failed, shard=shard, say=say,
     )  # fmt: skip

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from ssmax_eval.attention import ATTENTIONS, Attention, describe, notes
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.files import write_whole
+from ssmax_eval.positions import PositionMap
+from ssmax_eval.positions import describe as describe_position
 
 
 class Conversion(NamedTuple):
@@ -24,6 +26,8 @@ class Conversion(NamedTuple):
     """Parameters of the attention that stay among the weights."""
     lost: Sequence[str]
     """Parameters of another attention that were among the weights."""
+    position: PositionMap | None = None
+    """The position map, with all its parameters; None: the model's own positions."""
 
 
 def write_card(draft: Path, made: Conversion) -> None:
@@ -41,7 +45,13 @@ def write_card(draft: Path, made: Conversion) -> None:
         "attention": f"`{short}`{': ' if about else ''}{about}",
         "its parameters": "; ".join(_parameters(made)) or "none",
         "change of RoPE": source.rope_label or "none",
+        **({"position map": f"`{describe_position(made.position)}`"} if made.position is not None else {}),
     }
+    plain = f"""ssmax_eval.register({argument.removeprefix(", ")})
+hf = AutoModelForCausalLM.from_pretrained({name!r})  # the same model, in plain transformers
+"""
+    if made.position is not None:
+        plain = "model.hf  # the same model, in transformers\n"
     if made.lost:
         lines["left out of the weights"] = f"{', '.join(made.lost)}, which another attention had learned"
     text = f"""# {source.label}, converted to {short}
@@ -60,12 +70,9 @@ ssmax-eval run {shlex.quote(name)}{flag}
 
 ```python
 import ssmax_eval
-from transformers import AutoModelForCausalLM
-
+{"" if made.position is not None else "from transformers import AutoModelForCausalLM" + chr(10)}
 model = ssmax_eval.load({name!r}{argument})
-ssmax_eval.register({argument.removeprefix(", ")})
-hf = AutoModelForCausalLM.from_pretrained({name!r})  # the same model, in plain transformers
-```
+{plain}```
 
 ## How it was made
 
@@ -92,6 +99,7 @@ def _made_by(made: Conversion) -> str:
         "revision": source.revision, "rope": source.rope, "train-length": source.train_length,
         "rope-theta-scale": source.rope_theta_scale if source.rope_theta_scale != 1 else None,
     }  # fmt: skip
+    options["position"] = None if made.position is None else describe_position(made.position)
     for option, value in options.items():
         words += [f"--{option}", str(value)] if value is not None else []
     words += ["--trust-remote-code"] * source.trust_remote_code + ["--allow-pickle"] * source.allow_pickle

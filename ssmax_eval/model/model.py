@@ -19,6 +19,8 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.model.completing import Completion, Request
 from ssmax_eval.model.decoding import completions, generate
 from ssmax_eval.model.passes import Pass, Reader, Reduce, answering, body_of, paddable, pieces, resumable
+from ssmax_eval.positions import PositionMap
+from ssmax_eval.positions import parse as parse_position
 from ssmax_eval.rewriting import Rewriting, refuse_by_config, rewritten
 from ssmax_eval.rewriting.canary import verify_unrewritten
 
@@ -231,18 +233,24 @@ class Model:
 
 @contextmanager
 def running(
-    checkpoint: Checkpoint, hf: PreTrainedModel, attention: Attention, *, lasting: bool = False
+    checkpoint: Checkpoint,
+    hf: PreTrainedModel,
+    attention: Attention,
+    position: PositionMap | None = None,
+    *,
+    lasting: bool = False,
 ) -> Iterator[Model]:
     """`hf`, as `checkpoint.load` gave it, running an attention inside the block; with `lasting`, from then on.
 
-    `Unrewritten` leaves it as it is.
+    `position` is the position map, None for the model's own positions. `Unrewritten` leaves the model as it is.
     """
     if isinstance(attention, Unrewritten):
         attention.for_shape(checkpoint.shape)
+        refuse_unrewritten(attention, position)
         verify_unrewritten(hf)
         yield Model(hf, checkpoint.tokenizer, None, checkpoint.shape)
         return
-    with rewritten(hf, attention, shape=checkpoint.shape, lasting=lasting) as rewriting:
+    with rewritten(hf, attention, position=position, shape=checkpoint.shape, lasting=lasting) as rewriting:
         yield Model(hf, checkpoint.tokenizer, rewriting, checkpoint.shape)
 
 
@@ -257,6 +265,24 @@ def resolve(checkpoint: Checkpoint, attention: Attention) -> Attention:
             attention.for_shape(shape)
         refuse_by_config(checkpoint.config)
     return attention.for_shape(shape)
+
+
+def resolve_position(checkpoint: Checkpoint, position: str | PositionMap | None) -> PositionMap | None:
+    """Return a position map with the parameters that it has on a checkpoint; None for the model's own positions.
+
+    `position` is a specification such as "rerope:window=4096", or a map; "auto" is what the checkpoint's config names,
+    and "none" stands for the model's own positions. UserError where it cannot be.
+    """
+    if position == "auto":
+        position = checkpoint.position
+    chosen = parse_position(position) if isinstance(position, str) else position
+    return None if chosen is None else chosen.resolve(checkpoint.shape)
+
+
+def refuse_unrewritten(attention: Attention, position: PositionMap | None) -> None:
+    """Raise UserError for a position map in a model that is not rewritten."""
+    if position is not None and isinstance(attention, Unrewritten):
+        raise UserError("a position map needs an attention, such as softmax; --attention none leaves a model as it is")
 
 
 def _surprise(logits: Tensor, tokens: Tensor) -> Tensor:

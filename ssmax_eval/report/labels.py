@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 import pandas as pd
 
 from ssmax_eval.errors import UserError
+from ssmax_eval.positions.label import COLUMN
+from ssmax_eval.positions.label import label as both_names
 
 SEED = re.compile(r"[-_. ]?seed[-_]?(\d+)", re.IGNORECASE)
 """What tells the seeds of one training apart in the names of its checkpoints: `ssmax-seed0`."""
@@ -29,6 +31,7 @@ def renamed(frame: pd.DataFrame, label: Mapping[str, str] | None = None, pool: s
     label = dict(label or {})
     if not label and pool is None:
         return frame
+    frame = placed(frame)
     attrs = frame.attrs
     named = {name: list(dict.fromkeys(frame[name].astype("str"))) for name in ("checkpoint", "attention")}
     for pattern in label:
@@ -56,6 +59,21 @@ def renamed(frame: pd.DataFrame, label: Mapping[str, str] | None = None, pool: s
     if pool:
         frame = frame.assign(seed=checkpoints.map(_seeds(families)).astype("int64"))
     frame.attrs = {**attrs, "labelled": sorted(set(owned.values()))}
+    return frame
+
+
+def placed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the results with the position map in the name of the attention, where runs have one.
+
+    A series, a baseline and a colour are then of both: "softmax + rerope:window=4096".
+    """
+    if COLUMN not in frame:
+        return frame
+    maps = frame[COLUMN].astype("object").where(frame[COLUMN].notna(), "")
+    both = [both_names(*pair) for pair in zip(frame["attention"].astype("str"), maps, strict=True)]
+    attrs = frame.attrs
+    frame = frame.drop(columns=COLUMN).assign(attention=pd.Categorical(both))
+    frame.attrs = attrs
     return frame
 
 

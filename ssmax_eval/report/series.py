@@ -10,6 +10,7 @@ from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Quantity
 from ssmax_eval.report.identity import settings
 from ssmax_eval.report.kept import keep
+from ssmax_eval.report.labels import placed
 
 BASELINE = "softmax"
 """The attention that is listed first, and against which others are compared."""
@@ -47,7 +48,7 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
         )
     if "series" in frame:
         return frame
-    frame = keep(frame)
+    frame = keep(placed(frame))
     own = [name for name in ("stored", "kind", "family") if name in frame]
     runs = frame.drop_duplicates("run").set_index("run")[[*PARTS, "task", *own]].astype("object")
     runs = runs.where(runs.notna(), "").astype("str")

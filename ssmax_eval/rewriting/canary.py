@@ -26,7 +26,8 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     """Prove, on a few tokens, that a model is rewritten faithfully. UserError otherwise.
 
     Its output is finite. Every attention layer went through our function. No row saw the future. And with plain
-    softmax in the same place the model gives its own logits, so that nothing it passes was lost on the way.
+    softmax in the same place, at the model's own positions, the model gives its own logits, so that nothing it passes
+    was lost on the way.
     """
     name = type(hf).__name__
     rewriting.calls.clear()
@@ -43,12 +44,12 @@ def verify_rewriting(hf: PreTrainedModel, rewriting: Rewriting) -> None:
         raise UserError(f"no layer of {name} attends; there is nothing to rewrite")
     if sees_the_future(hf, changed, logits):
         raise UserError(f"{name} lets a row see the future under the rewritten attention; it is refused")
-    mine = rewriting.attention
+    mine = rewriting.attention, rewriting.position
     try:
-        rewriting.attention = Softmax()
+        rewriting.attention, rewriting.position = Softmax(), None
         softmax = hf(input_ids=ids, use_cache=False).logits
     finally:
-        rewriting.attention = mine
+        rewriting.attention, rewriting.position = mine
     rewriting.calls.clear()
     if (error := difference(softmax, _own_logits(hf, ids))) > (1e-3 if _exact(hf) else 5e-2):
         raise UserError(

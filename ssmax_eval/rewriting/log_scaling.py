@@ -44,7 +44,7 @@ def refuse_scaled_queries(hf: PreTrainedModel, rewriting: Rewriting) -> None:
     last = getattr(hf.config.get_text_config(decoder=True), "max_position_embeddings", None) or LENGTH
     ids, _ = inputs(hf)
     passes = []
-    with _same_everywhere(rewriting.modules):
+    with same_everywhere(rewriting.modules):
         for start in (0, max(0, last - LENGTH)):
             positions = torch.arange(start, start + LENGTH, device=ids.device)[None]
             passes.append(_query_lengths(hf, rewriting, ids, positions))
@@ -92,7 +92,7 @@ def _refusal(kind: str, how: str) -> str:
 
 
 @contextmanager
-def _same_everywhere(modules: Collection[nn.Module]) -> Iterator[None]:
+def same_everywhere(modules: Collection[nn.Module]) -> Iterator[None]:
     """Inside the block, give each module the first hidden state that it gets, always and at all positions."""
     states: dict[nn.Module, list[Tensor]] = {}
 

@@ -11,10 +11,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from ssmax_eval.attention import ATTENTIONS, Attention
-from ssmax_eval.checkpoint.config import from_config, own_parameters
+from ssmax_eval.checkpoint.config import from_config, own_parameters, position_from_config
 from ssmax_eval.checkpoint.shape import shape_of
 from ssmax_eval.checkpoint.weights import from_weights
 from ssmax_eval.errors import UserError
+from ssmax_eval.positions import describe
 from ssmax_eval.rewriting import seam
 from ssmax_eval.rewriting.log_scaling import refuse_scaling_twice
 from ssmax_eval.rewriting.rewriting import Rewriting
@@ -53,6 +54,11 @@ class _Registered:
     def _rewriting(self, config: Any, caller: str) -> Rewriting:
         if config is None:
             raise UserError(f"{caller} has no config to read the parameters of {self.name!r} from; use rewritten()")
+        if (position := position_from_config(config)) is not None:
+            raise UserError(
+                f"the config of this model names a position map ({describe(position)}), which runs only where its RoPE "
+                "has been proved: load the checkpoint with ssmax_eval.load"
+            )
         plain, place = shape_of(config), seam.source_of(config)
         if plain.refusal is not None:
             raise UserError(plain.refusal)

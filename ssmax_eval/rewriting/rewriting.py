@@ -11,8 +11,10 @@ from transformers.masking_utils import sdpa_mask
 
 from ssmax_eval.attention import Attention, Call, Softmax
 from ssmax_eval.attention.scaled import scales_query
+from ssmax_eval.positions import Mapped, PositionMap, Rotation
 from ssmax_eval.rewriting.backends import Backend, Seen
 from ssmax_eval.rewriting.calls import read_call
+from ssmax_eval.rewriting.places import Placer
 
 Probe = Callable[[Attention, Call], None]
 """Is called with every call of attention, and with the attention that answers it."""
@@ -33,6 +35,11 @@ class Rewriting:
         """The modules that have attended."""
         self.backend: Backend | None = None
         """The model's own kernel, where the attention keeps it."""
+        self.position: PositionMap | None = None
+        """The position map; None: every score is made at the model's own positions."""
+        self.rotations: Mapping[int, Rotation | None] = {}
+        """How each layer turns its queries and keys, where there is a position map."""
+        self._placer = Placer()
         self.probe: Probe | None = None
         self.continuing = False
         """Whether queries come after keys in a cache that grows: causal rows then need no mask to say so."""
@@ -67,6 +74,9 @@ class Rewriting:
         attention.refuse_beyond(call.extras)
         self.calls[call.layer] += 1
         self.modules.add(module)
+        if self.position is not None:
+            places = self._placer.places(module, call.visible, attention_mask, others)
+            call = replace(call, placed=Mapped(self.position, self.rotations[call.layer], places))
         if self.probe is not None:
             self.probe(attention, call)
         if self.backend is not None and isinstance(call.visible, Seen):

@@ -25,11 +25,14 @@ from ssmax_eval.attention.unrewritten import NAME
 from ssmax_eval.checkpoint.rope import attention_factor
 from ssmax_eval.checkpoint.shape import shape_of
 from ssmax_eval.errors import UserError
+from ssmax_eval.positions import PositionMap
+from ssmax_eval.positions import parse as parse_position
 from ssmax_eval.rewriting import seam
 from ssmax_eval.rewriting.backends import backend_of
 from ssmax_eval.rewriting.canary import verify_rewriting
 from ssmax_eval.rewriting.log_scaling import refuse_scaled_queries, refuse_scaling_twice
 from ssmax_eval.rewriting.rewriting import Rewriting
+from ssmax_eval.rewriting.rotations import rotations_of
 
 log = logging.getLogger(__name__)
 _numbers = itertools.count()
@@ -40,13 +43,15 @@ def rewritten(
     hf: PreTrainedModel,
     attention: str | Attention,
     *,
+    position: str | PositionMap | None = None,
     shape: Shape | None = None,
     verify: bool = True,
     lasting: bool = False,
 ) -> Iterator[Rewriting]:
     """Run `hf` with another attention inside the block; leaving it restores the model, unless `lasting`.
 
-    `attention` is a specification such as "ssmax:s=0.2", or an Attention. `shape` fills in the parameters that
+    `attention` is a specification such as "ssmax:s=0.2", or an Attention; `position` one such as "rerope:window=4096",
+    or a PositionMap, None for the model's own positions. `shape` fills in the parameters that
     depend on the checkpoint; by default it is read from the model's config. With `verify`, a short forward pass
     first proves that the model is rewritten faithfully (see `canary`). UserError where it cannot be.
     """
@@ -62,7 +67,11 @@ def rewritten(
     if resolved.ignores_scaling and (factor := attention_factor(hf)) != 1.0:
         _warn_of_factor(type(resolved).__name__, factor)
     rewriting = Rewriting(resolved, resolved.rewrites(shape))
-    with _installed(hf, rewriting, lasting):
+    placed = parse_position(position) if isinstance(position, str) else position
+    with _installed(hf, rewriting, lasting, keep_kernel=placed is None):
+        if placed is not None:
+            rewriting.rotations = rotations_of(hf, rewriting)
+            rewriting.position = placed.resolve(shape)
         if verify:
             verify_rewriting(hf, rewriting)
             if resolved.log_scaled:
@@ -101,11 +110,14 @@ def _warn_of_factor(name: str, factor: float) -> None:
 
 
 @contextmanager
-def _installed(hf: PreTrainedModel, rewriting: Rewriting, lasting: bool) -> Iterator[None]:
-    """Register the rewriting under a name of its own, and make the model use that name inside the block."""
+def _installed(hf: PreTrainedModel, rewriting: Rewriting, lasting: bool, *, keep_kernel: bool = True) -> Iterator[None]:
+    """Register the rewriting under a name of its own, and make the model use that name inside the block.
+
+    `keep_kernel`: the model keeps its own flex or flash kernel, where the attention only scales the query.
+    """
     name, before = f"ssmax_eval_{next(_numbers)}", seam.implementations(hf)
     stays = False
-    rewriting.backend = backend = backend_of(hf, rewriting.attention)
+    rewriting.backend = backend = backend_of(hf, rewriting.attention) if keep_kernel else None
     if backend is not None:
         name += f"_{backend.name.rsplit('/')[-1]}"  # models ask whether the name has flash in it
     AttentionInterface.register(name, rewriting.attend)

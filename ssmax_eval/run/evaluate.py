@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ssmax_eval.attention import Attention
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
+from ssmax_eval.positions import PositionMap
 from ssmax_eval.run.choosing import Say, choose, log
 from ssmax_eval.run.plan import Plan, execute, plan, results
 from ssmax_eval.run.shards import Shard, parse
@@ -26,6 +27,7 @@ def evaluate(
     tasks: str | Task | type[Task] | Sequence[str | Task | type[Task]] = TASKS,
     output: str | PathLike[str] = "runs",
     *,
+    position: str | PositionMap | Sequence[str | PositionMap] = "auto",
     batch_size: int | None = None,
     prefill_chunk: int | None = None,
     progress: bool = True,
@@ -42,6 +44,8 @@ def evaluate(
         tasks: one or several, as a name, the path of a YAML file, "my_task.py:Mine", a class or a `Task`; or a suite
             by its name or file, such as "ruler", which stands for its tasks.
         output: folder of runs.
+        position: one or several position maps, as "rerope:window=4096", "my_map.py:Mine" or a `PositionMap`; "none" for
+            the model's own positions; "auto": what the checkpoint's config names.
         batch_size: cells measured together; None chooses it for each context length.
         prefill_chunk: tokens that run through the layers at a time; bounds memory. None: all.
         progress: show a bar in a terminal and in a notebook; elsewhere, `say` a line now and then.
@@ -56,7 +60,7 @@ def evaluate(
         >>> frame = ssmax_eval.evaluate("smollm2-135m", ["softmax", "ssmax"], ["niah", "loss"], lengths=[1024, 4096])
         >>> frame[frame.task == "niah"].groupby(["attention", "context_length"]).score.mean()
     """
-    planned = prepare(checkpoint, attention, tasks, output, say=say, **options)
+    planned = prepare(checkpoint, attention, tasks, output, position=position, say=say, **options)
     if prefill_chunk is not None and prefill_chunk < 1:
         raise UserError(f"prefill_chunk must be 1 or more; got {prefill_chunk}")
     if batch_size is not None and batch_size < 1:
@@ -71,6 +75,7 @@ def prepare(
     tasks: str | Task | type[Task] | Sequence[str | Task | type[Task]] = TASKS,
     output: str | PathLike[str] = "runs",
     *,
+    position: str | PositionMap | Sequence[str | PositionMap] = "auto",
     lengths: Sequence[int] | None = None,
     depths: Sequence[float] | None = None,
     trials: int | None = None,
@@ -90,7 +95,7 @@ def prepare(
     Nothing is loaded and nothing is written; `ssmax_eval.run.forecast.forecasts` says what the plan would cost.
 
     Args:
-        checkpoint, attention, tasks, output: as in `evaluate`.
+        checkpoint, attention, tasks, output, position: as in `evaluate`.
         lengths: context lengths in tokens.
         depths: depths of the needle, from 0 (start) to 1 (end).
         trials: repetitions of each length and depth.
@@ -121,7 +126,10 @@ def prepare(
     attentions = _several(attention, (str, Attention))
     if shard is not None and not isinstance(shard, Shard):
         shard = parse(str(shard))
-    planned = plan(checkpoint, attentions, chosen, output, retry_failed=retry_failed, shard=shard, say=say)
+    positions = _several(position, (str, PositionMap))
+    planned = plan(
+        checkpoint, attentions, chosen, output, positions=positions, retry_failed=retry_failed, shard=shard, say=say
+    )
     if line := advice(checkpoint.name, checkpoint.label, checkpoint.folder, chosen):
         say(line)
     return planned

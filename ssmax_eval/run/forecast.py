@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from ssmax_eval.attention import describe
 from ssmax_eval.run import estimate
 from ssmax_eval.run.plan import Plan
 from ssmax_eval.run.progress import duration
@@ -28,7 +27,7 @@ def forecasts(plan: Plan) -> list[Forecast]:
     return [
         Forecast(
             run.task.name,
-            describe(run.attention),
+            run.label,
             len(plan.cells[run]),
             len(cells),
             sum(cell.context_length for cell in cells),

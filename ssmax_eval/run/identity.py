@@ -4,6 +4,7 @@ The identity holds
 
 - the checkpoint: a digest of its files, the dtype, changes to RoPE, the training length;
 - the attention: its name, its version, its parameters as they are for this checkpoint;
+- the position map, where there is one: likewise;
 - the task: its kind, its version, every field outside the grid, a digest of the texts; where they count, the date that
   a chat template is told and the tokens that end an answer.
 
@@ -23,6 +24,10 @@ from typing import Any
 
 from ssmax_eval.attention import Attention, describe, name_of, notes
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.positions import PositionMap
+from ssmax_eval.positions import describe as describe_position
+from ssmax_eval.positions import name_of as name_of_position
+from ssmax_eval.positions.label import COLUMN, label
 from ssmax_eval.tasks import Task
 from ssmax_eval.user_code import digest
 
@@ -30,6 +35,8 @@ FORMAT = 1
 """Version of a run's description."""
 PART = 55
 """Characters of each part of a folder's name: with four parts and the hash, it fits into the 255 of a file system."""
+CHANGES = {"rope": "rope", "position": COLUMN}
+"""What the last part of a folder's name says, where there is any of it, and the columns that hold it."""
 HASH = 10
 """Hexadecimal digits of the hash in a folder's name."""
 
@@ -42,6 +49,8 @@ class Run:
     attention: Attention
     """With the parameters that it has on this checkpoint, from `Attention.resolve`."""
     task: Task
+    position: PositionMap | None = None
+    """Likewise the position map; None: the model's own positions."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -49,6 +58,7 @@ class Run:
         return {
             "checkpoint": self.checkpoint.identity(),
             "attention": attention_identity(self.attention),
+            **({COLUMN: position_identity(self.position)} if self.position is not None else {}),
             "task": {**self.task.identity(), **self.task.of_checkpoint(self.checkpoint)},
         }
 
@@ -62,6 +72,7 @@ class Run:
             "train_length": self.checkpoint.shape.train_length or None,
             "dtype": self.identity["checkpoint"]["dtype"],
             "rope": self.checkpoint.rope_label,
+            **({COLUMN: describe_position(self.position)} if self.position is not None else {}),
         }
         return {
             "format": FORMAT,
@@ -70,6 +81,11 @@ class Run:
             "notes": notes(self.attention),
             "identity": self.identity,
         }
+
+    @property
+    def label(self) -> str:
+        """The attention, and the position map where there is one, in words."""
+        return label(describe(self.attention), describe_position(self.position))
 
     @cached_property
     def name(self) -> str:
@@ -84,8 +100,8 @@ def folder_name(description: Mapping[str, Any]) -> str:
     `ssmax-seed0_ssmax-s-table_niah_rope-base-x50_1f81ef21c0`.
     """
     columns = description["columns"]
-    rope = columns.get("rope")
-    parts = [columns["checkpoint"], columns["attention"], columns["task"], *([f"rope {rope}"] if rope else [])]
+    changes = " ".join(f"{what} {columns[name]}" for what, name in CHANGES.items() if columns.get(name))
+    parts = [columns["checkpoint"], columns["attention"], columns["task"], *([changes] if changes else [])]
     return "_".join([*map(_readable, parts), identity_hash(description["identity"])])
 
 
@@ -100,6 +116,14 @@ def attention_identity(attention: Attention) -> dict[str, Any]:
     name = name_of(cls)
     own = {} if name else {"code": digest(cls)}
     return {"name": name or cls.__name__, "version": cls.version, **own, **attention.parameters()}
+
+
+def position_identity(position: PositionMap) -> dict[str, Any]:
+    """Return what decides where scores are made: name, version and parameters; of a user's own map also its code."""
+    cls = type(position)
+    name = name_of_position(cls)
+    own = {} if name else {"code": digest(cls)}
+    return {"name": name or cls.__name__, "version": cls.version, **own, **position.parameters()}
 
 
 def _readable(part: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
+from ssmax_eval.positions.label import COLUMN, label
 from ssmax_eval.run.plan import Plan
 from ssmax_eval.run.stored import written
 from ssmax_eval.store import Store, read_runs, run_folders
@@ -65,8 +66,10 @@ def _counted(folder: Path, columns: Mapping[str, Any], asked: Collection[Cell] |
     there = Store(folder.parent).cells(folder.name)
     failed = sum(one.error is not None for one in there.values())
     missing = None if asked is None else len(set(asked) - there.keys())
+    attention = columns.get("attention")
+    attention = attention and label(attention, columns.get(COLUMN))
     return RunState(
-        folder.name, str(folder), columns.get("checkpoint"), columns.get("attention"), columns.get("task"),
+        folder.name, str(folder), columns.get("checkpoint"), attention, columns.get("task"),
         len(there) - failed, failed, missing,
     )  # fmt: skip
 

@@ -7,11 +7,12 @@ from functools import lru_cache, partial
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from ssmax_eval.attention import Attention, Unrewritten, describe, parse
+from ssmax_eval.attention import Attention, Unrewritten, parse
 from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
-from ssmax_eval.model import Model, resolve, running
+from ssmax_eval.model import Model, refuse_unrewritten, resolve, resolve_position, running
+from ssmax_eval.positions import PositionMap
 from ssmax_eval.run import estimate
 from ssmax_eval.run.choosing import Say, log
 from ssmax_eval.run.identity import Run
@@ -57,24 +58,32 @@ def plan(
     chosen: Sequence[Task],
     output: str | PathLike[str],
     *,
+    positions: Sequence[str | PositionMap] = ("auto",),
     retry_failed: bool = False,
     shard: Shard | None = None,
     say: Say = log.info,
 ) -> Plan:
-    """Return every task under every attention. Raise every UserError that can be found without loading the weights.
+    """Return every task under every attention and position map.
 
-    With a `shard`, the plan has its part of the cells. A task that looks into attention is left out, and that is said,
-    where the model is not rewritten.
+    Every UserError that can be found without loading the weights is raised. With a `shard`, the plan has its part of
+    the cells. A task that looks into attention is left out, and that is said, where the model is not rewritten.
     """
     parsed = [parse(given) if isinstance(given, str) else given for given in attentions]
     for task in chosen:
         task.read()
     chosen = [task.on(checkpoint) for task in chosen]
     resolved = [resolve(checkpoint, attention) for attention in parsed]
+    maps = [resolve_position(checkpoint, given) for given in positions]
+    for attention in resolved:
+        for position in maps:
+            refuse_unrewritten(attention, position)
     _ = checkpoint.device_and_dtype
     store = Store(output, shard.part if shard else "")
     runs = dict.fromkeys(
-        Run(checkpoint, attention, task) for attention in resolved for task in _possible(attention, chosen, say)
+        Run(checkpoint, attention, task, position)
+        for attention in resolved
+        for position in maps
+        for task in _possible(attention, chosen, say)
     )
     cells = {run: run.task.cells() for run in runs}
     if shard:
@@ -127,11 +136,11 @@ def execute(
     say(f"Loading {plan.checkpoint.label} ...")
     hf = plan.checkpoint.load()
     with _progress(plan, todo, say) if progress else nullcontext() as shown:
-        for attention in dict.fromkeys(run.attention for run in todo):
-            with running(plan.checkpoint, hf, attention) as model:
+        for attention, position in dict.fromkeys((run.attention, run.position) for run in todo):
+            with running(plan.checkpoint, hf, attention, position) as model:
                 model.prefill_chunk = prefill_chunk
                 for run in todo:
-                    if run.attention == attention:
+                    if (run.attention, run.position) == (attention, position):
                         _execute_one(plan, run, model, batch_size, shown.write if shown else say, shown)
 
 
@@ -145,7 +154,7 @@ def _execute_one(
     plan: Plan, run: Run, model: Model, batch_size: int | None, say: Say, progress: Progress | None
 ) -> None:
     cells = plan.todo[run]
-    title = f"{run.task.name} | {describe(run.attention)}"
+    title = f"{run.task.name} | {run.label}"
     done = len(plan.cells[run]) - len(cells)
     say(f"{title}: {_counted(len(cells))}" + (f" to measure, {done} already there" if done else ""))
     lengths = sorted({cell.context_length for cell in cells})
