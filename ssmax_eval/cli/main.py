@@ -5,6 +5,7 @@ import logging
 import click
 
 from ssmax_eval import __version__
+from ssmax_eval.cli.calibrate import calibrate
 from ssmax_eval.cli.check import check, convert
 from ssmax_eval.cli.demo import demo
 from ssmax_eval.cli.harness import harness
@@ -28,7 +29,7 @@ def main() -> None:
     logging.getLogger("ssmax_eval").setLevel(logging.INFO)
 
 
-for command in (run, harness, runs, report, compare, show, reconstruct, check, convert, train, demo, list_):
+for command in (run, harness, runs, report, compare, show, reconstruct, check, convert, train, calibrate, demo, list_):
     main.add_command(command)
 
 

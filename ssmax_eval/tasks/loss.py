@@ -109,16 +109,19 @@ class Loss(Task):
         UserError when the text is too short.
         """
         count = count or self.documents
-        if self.texts:
-            found = _windows(tokenizer, self.read(), length, count)
-        else:
-            found = _joined(tokenizer, shuffled(self.read(), self.seed), length, count)
+        found = self.up_to(tokenizer, length, count)
         if len(found) < count:
             raise UserError(
                 f"the text gives {len(found)} documents of {length} tokens, not {count}; "
                 f"give a longer --text, {self.shorter} or fewer documents"
             )
         return found
+
+    def up_to(self, tokenizer: Any, length: int, most: int) -> list[Document]:
+        """Return the documents of `cut`, `most` of them, or fewer where the text gives no more."""
+        if self.texts:
+            return _windows(tokenizer, self.read(), length, most)
+        return _joined(tokenizer, shuffled(self.read(), self.seed), length, most)
 
 
 class Tokens(NamedTuple):
