@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks import attention, completing, harness, needle, passes
+from benchmarks import attention, completing, harness, needle, passes, positions
 from benchmarks.figures import draw
 from benchmarks.measuring import Comparison, interleaved
 from benchmarks.record import Record, machine, read
@@ -24,6 +24,7 @@ __all__ = ["LENGTHS", "QUICK", "SECTIONS", "redraw", "run"]
 
 SECTIONS: dict[str, Callable[[Subject], Iterator[Comparison]]] = {
     "attention": attention.comparisons,
+    "positions": positions.comparisons,
     "needle": needle.needles,
     "complete": completing.comparisons,
     "loss": passes.losses,

@@ -12,7 +12,9 @@ from ssmax_eval.cli.options import checkpoint_of, lengths_option
 
 @click.command(cls=Command)
 @click.argument("checkpoint", default="smollm2-135m")
-@click.option("--only", help="Sections: attention,needle,complete,loss,key,memory,harness,rate; all by default.")
+@click.option(
+    "--only", help="Sections, all by default: attention,positions,needle,complete,loss,key,memory,harness,rate."
+)
 @click.option("--lengths", callback=lengths_option, help="Context lengths; models run to 4096 at most.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds of a comparison.")
 @click.option("--quick", is_flag=True, help="Short lengths, one round.")

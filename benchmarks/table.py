@@ -12,8 +12,8 @@ from ssmax_eval.report.export import markdown
 MIB = 1 << 20
 NOTHING = "–"
 """What stands where there is no number."""
-SHORT = ("ssmax", "lssar", "lssar, no compiler")
-"""What the short table shows of the attentions by themselves, at the longest length."""
+SHORT = {"attention": ("ssmax", "lssar", "lssar, no compiler"), "positions": ("rerope", "self_extend", "dca")}
+"""What the short table shows of the attentions and the position maps by themselves, at the longest length."""
 
 
 def table(record: Record) -> str:
@@ -50,11 +50,14 @@ def short(record: Record) -> str:
 
 
 def _chosen(record: Record) -> Iterator[tuple[Found, str]]:
-    longest = max((found.length or 0 for found in record.found.values() if found.section == "attention"), default=0)
+    longest = {
+        section: max((found.length or 0 for found in record.found.values() if found.section == section), default=0)
+        for section in SHORT
+    }
     for found in record.found.values():
         for name in found.seconds:
-            layer = found.section == "attention"
-            if name != found.against and (not layer or (found.length == longest and name in SHORT)):
+            shown = name in SHORT.get(found.section, (name,))
+            if name != found.against and shown and found.length == longest.get(found.section, found.length):
                 yield found, name
 
 

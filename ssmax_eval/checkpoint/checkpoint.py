@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from ssmax_eval.attention import Shape
+from ssmax_eval.checkpoint import longrope
 from ssmax_eval.checkpoint.complete import refuse_incomplete
 from ssmax_eval.checkpoint.config import from_config, own_parameters, position_from_config
 from ssmax_eval.checkpoint.fingerprint import code_digest, file_digest, folder_digest
@@ -68,7 +69,7 @@ class Checkpoint:
     rope_theta_scale: float = 1.0
     """Factor on the RoPE base θ (the SSMax paper takes 50 for its long evaluations)."""
     rope: str | None = None
-    """Scaling of RoPE, such as "yarn:factor=4", "linear:factor=2" or "dynamic:factor=4"."""
+    """Scaling of RoPE, such as "yarn:factor=4", "linear:factor=2", "longrope:factor=4,file=lists.json"."""
     train_length: int | None = None
     """Training length in tokens, where the config does not say or says it wrong."""
     trust_remote_code: bool = False
@@ -212,7 +213,7 @@ class Checkpoint:
             "fingerprint": self.fingerprint,
             "dtype": str(self.device_and_dtype.dtype).removeprefix("torch."),
             "rope_theta_scale": self.rope_theta_scale,
-            **({"rope": self.rope} if self.rope else {}),
+            **({"rope": self.rope, **longrope.digest(self.rope)} if self.rope else {}),
             **({"trust_remote_code": True, "code": code_digest(self.folder)} if self._runs_code else {}),
             "train_length": self.shape.train_length or None,
         }

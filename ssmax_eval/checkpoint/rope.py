@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ssmax_eval.checkpoint import longrope
 from ssmax_eval.errors import UserError, shown, unknown
 
 LARGEST = 1e9
@@ -13,6 +14,7 @@ KINDS = {
     "linear": {"factor"},
     "dynamic": {"factor"},
     "yarn": {"factor", "attention_factor", "beta_fast", "beta_slow"},
+    "longrope": {"factor", "attention_factor", "file"},
 }
 """Kinds of scaling, and their settings."""
 DEPENDENT = {"dynamic": "dynamic NTK", "longrope": "LongRoPE"}
@@ -43,15 +45,17 @@ def override(config: Any, theta_scale: float, scaling: str | None) -> None:
     if scaling is None:
         return
     kind, settings = _parsed(scaling)
+    if kind == "longrope":
+        longrope.refuse_other_number(text, {name: settings[name] for name in longrope.LISTS})
     for name, table in tables.items():
         if name.startswith("sliding"):
             continue
         if (there := table.get("rope_type", "default")) != "default":
             raise UserError(f"the RoPE of this checkpoint is scaled already ({there}); {scaling!r} would replace that")
-        if name and kind == "dynamic":
-            raise UserError("dynamic scaling of RoPE is not supported where some layers have a table of their own")
+        if name and kind in DEPENDENT:
+            raise UserError(f"{kind} scaling of RoPE is not supported where some layers have a table of their own")
         table |= {"rope_type": kind, **settings}
-        if kind == "yarn":
+        if kind in ("yarn", "longrope"):
             table["original_max_position_embeddings"] = text.max_position_embeddings
 
 
@@ -88,12 +92,12 @@ def refuse_without_effect(hf: Any, plain: nn.Module, label: str) -> None:
     """Raise UserError when an override of RoPE, named by `label`, changes nothing in a model.
 
     `plain` is the same architecture from the config without the override; its weights may be on the meta device.
-    A few tokens run with the model's own tables and with those of `plain`. Only dynamic scaling changes no logit of
-    so few.
+    A few tokens run with the model's own tables and with those of `plain`. Only dynamic scaling and LongRoPE change no
+    logit of so few.
     """
     mine, before = tables_of(hf), tables_of(plain)
     both = [name for name in mine if name in before]
-    if any(mine[name].kind != before[name].kind and "dynamic" in str(mine[name].kind) for name in both):
+    if any(mine[x].kind != before[x].kind and any(y in str(mine[x].kind) for y in DEPENDENT) for x in both):
         return
     embedding = hf.get_input_embeddings()
     ids = (torch.arange(PROBE)[None] % embedding.num_embeddings).to(embedding.weight.device)
@@ -151,7 +155,8 @@ def length_dependent(config: Any) -> bool:
 def _dependence(table: dict[str, Any]) -> str | None:
     """Return the name of a table's scaling where that depends on the length of the whole text, else None."""
     kind = str(table.get("rope_type"))
-    return next((name for part, name in DEPENDENT.items() if part in kind), None)
+    found = next((name for part, name in DEPENDENT.items() if part in kind), None)
+    return None if kind == "longrope" and not longrope.depends_on_length(table) else found
 
 
 def _tables(text: Any) -> list[dict[str, Any]]:
@@ -173,15 +178,19 @@ def label(theta_scale: float, scaling: str | None) -> str:
     return " ".join(filter(None, ["" if theta_scale == 1.0 else f"base x{theta_scale:g}", scaling]))
 
 
-def _parsed(scaling: str) -> tuple[str, dict[str, float]]:
+def _parsed(scaling: str) -> tuple[str, dict[str, Any]]:
+    """Return the kind of scaling, and its settings, as a config has them."""
     kind, _, rest = scaling.partition(":")
     if kind not in KINDS:
         raise unknown("RoPE scaling", kind, KINDS)
-    settings: dict[str, float] = {}
+    settings: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, text = part.partition("=")
         if key not in KINDS[kind]:
             raise unknown(f"setting of RoPE scaling {kind!r}:", key, KINDS[kind])
+        if key == "file":
+            settings |= longrope.lists_in(text)
+            continue
         try:
             settings[key] = float(text)
         except ValueError:
@@ -190,4 +199,6 @@ def _parsed(scaling: str) -> tuple[str, dict[str, float]]:
             raise UserError(f"{key!r} of RoPE scaling {kind!r} must be 0 to {LARGEST:g}; got {shown(text)}")
     if settings.get("factor", 0.0) < 1.0:
         raise UserError(f"RoPE scaling {kind!r} needs a factor of 1 or more, as in {kind}:factor=4")
+    if kind == "longrope" and "long_factor" not in settings:
+        raise UserError("RoPE scaling 'longrope' needs its lists, as in longrope:factor=4,file=lists.json")
     return kind, settings

@@ -21,7 +21,7 @@ NOT_ONE = {"auto": "the attention that the checkpoint was trained with", "none":
 @click.option("--verbose", is_flag=True, help="Show every field of every task too, with its default.")
 @json_option
 def list_(verbose: bool, as_json: bool) -> None:
-    """List the checkpoints, attentions, tasks, suites and recipes there are.
+    """List the checkpoints, attentions, position maps, tasks, suites and recipes there are.
 
     \b
     Examples:
@@ -38,6 +38,9 @@ def list_(verbose: bool, as_json: bool) -> None:
     _table("Checkpoints (besides hub ids, folders and .gguf files)", checkpoints)
     attentions = {name: one["about"] for name, one in there.attentions.items()}
     _table("Attentions (--attention NAME:parameter=value,...)", attentions)
+    _table(
+        "Position maps (--position NAME:parameter=value,...)", {n: one["about"] for n, one in there.positions.items()}
+    )
     tasks = {name: f"{one['about']}; to {max(one['settings']['lengths'])} tokens" for name, one in there.tasks.items()}
     _table("Tasks (--task NAME, or a YAML file of your own)", tasks)
     suites = {name: _suite(one["tasks"]) for name, one in there.suites.items()}
@@ -54,6 +57,7 @@ class There(NamedTuple):
 
     checkpoints: dict[str, dict[str, Any]]
     attentions: dict[str, dict[str, Any]]
+    positions: dict[str, dict[str, Any]]
     tasks: dict[str, dict[str, Any]]
     """By the name of the YAML file: the kind of task, what it is, and what the file sets."""
     fields: "dict[str, list[TaskField]]"
@@ -67,6 +71,7 @@ def _there() -> There:
     from ssmax_eval.attention import ATTENTIONS
     from ssmax_eval.checkpoint import PACKAGED
     from ssmax_eval.cli.task_fields import task_fields
+    from ssmax_eval.positions import POSITIONS
     from ssmax_eval.settings import from_yaml, shipped
     from ssmax_eval.suites import files, load
     from ssmax_eval.tasks import TASKS
@@ -76,6 +81,7 @@ def _there() -> There:
     return There(
         {name: {"package": package, "install": install} for name, (package, install) in PACKAGED.items()},
         {name: {"about": about} for name, about in ({n: ATTENTIONS.about(n) for n in ATTENTIONS} | NOT_ONE).items()},
+        {name: {"about": POSITIONS.about(name)} for name in POSITIONS},
         {
             name: {
                 "kind": (kind := content.pop("task")),

@@ -100,7 +100,10 @@ def checkpoint_options(command: Any) -> Any:
         click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, ..."),
         click.option("--device-map", help="Spread the model over devices, as transformers does (e.g. auto)."),
         click.option("--rope-theta-scale", default=1.0, show_default=True, help="Factor on the RoPE base."),
-        click.option("--rope", help="Scale RoPE: linear:factor=2, dynamic:factor=4 or yarn:factor=4."),
+        click.option(
+            "--rope",
+            help="Scale RoPE: linear:factor=2, dynamic:factor=4, yarn:factor=4 or longrope:factor=4,file=lists.json.",
+        ),
         click.option("--train-length", type=int, help="Training length in tokens, where the config does not give it."),
         click.option("--trust-remote-code", is_flag=True, help="Run Python code that comes with the checkpoint."),
         click.option("--allow-pickle", is_flag=True, help="Load pickle weights, which can run any code."),

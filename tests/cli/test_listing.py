@@ -41,7 +41,7 @@ def test_the_list_with_every_field() -> None:
 
 def test_the_list_as_json() -> None:
     there = answer("list")
-    assert set(there) == {"checkpoints", "attentions", "tasks", "fields", "suites", "recipes"}
+    assert set(there) == {"checkpoints", "attentions", "positions", "tasks", "fields", "suites", "recipes"}
     assert list(there["attentions"]) == [*ATTENTIONS, "auto", "none"]
     assert "none   the model as it is, not rewritten" in re.sub(" {4,}", "   ", call("list").stdout)
     assert there["tasks"]["niah_demo"]["kind"] == "niah"

@@ -65,7 +65,7 @@ def products(
     for row in range(len(q)):
         i = len(k) - len(q) + row
         places = {j: at for j in range(i + 1) if (at := distance(name, i, j, **p)) is not None}
-        seen, at = list(places), np.array(list(places.values()), dtype=float)
-        query = turned(np.repeat(q[row : row + 1], len(seen), 0), at[:, 0], frequencies, style, start)
-        z[row, seen] = (query * turned(k[seen], at[:, 1], frequencies, style, start)).sum(1)
+        seen, turn = list(places), np.array(list(places.values()), dtype=float)
+        query = turned(np.repeat(q[row : row + 1], len(seen), 0), turn[:, 0], frequencies, style, start)
+        z[row, seen] = (query * turned(k[seen], turn[:, 1], frequencies, style, start)).sum(1)
     return z

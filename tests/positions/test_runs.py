@@ -17,20 +17,10 @@ from ssmax_eval.positions import POSITIONS, contract, describe, parse
 from ssmax_eval.positions.base import PositionMap
 from ssmax_eval.report.series import series_table
 from ssmax_eval.run.evaluate import prepare
+from tests.documents import ROOT
+from tests.test_docs import example
 
-OWN = '''
-from dataclasses import dataclass
-from ssmax_eval.positions import Pairs, PositionMap
-
-@dataclass(frozen=True)
-class Mine(PositionMap):
-    """Distances count half from the window on, to the nearest whole number below."""
-    window: int = 4
-
-    def pairs(self, query, key):
-        edge = query - self.window
-        return Pairs(first=edge), Pairs(stop=edge, query=query // 2, key=key // 2)
-'''
+OWN = example(ROOT / "docs" / "positions.md", "my_map.py")
 IDS = torch.randint(3, 600, (60,), generator=torch.Generator().manual_seed(4))
 
 
@@ -96,9 +86,9 @@ def test_a_converted_checkpoint_carries_its_map(tiny_folder: Path, tmp_path: Pat
 
 def test_a_map_of_the_users_own(tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
-    place = f"{tmp_path / 'mine.py'}:Mine:window=6"
+    place = f"{tmp_path / 'mine.py'}:Halved:window=6"
     assert "broken" not in ran("check", place)
-    assert "ok       softmax + Mine:window=6" in ran(
+    assert "ok       softmax + Halved:window=6" in ran(
         "check", tiny_folder, "--attention", "softmax", "--position", place
     )
     plan = prepare(str(tiny_folder), "softmax", "loss", tmp_path / "runs", position=place, lengths=[32])
@@ -118,7 +108,7 @@ BROKEN = {
 def test_broken_maps_break_the_contract(problem: str, tmp_path: Path) -> None:
     body = OWN.partition("        edge")[0]
     (tmp_path / "mine.py").write_text(f"{body}        {BROKEN[problem]}\n")
-    position = parse(f"{tmp_path / 'mine.py'}:Mine")
+    position = parse(f"{tmp_path / 'mine.py'}:Halved")
     assert isinstance(position, PositionMap)
     assert any(problem in str(found) for _, found in contract.run(position))
     with pytest.raises(UserError, match="breaks the contract"):
@@ -142,7 +132,7 @@ def test_every_map_keeps_the_contract(name: str) -> None:
         ("dca:chunk=8,local=8", "must be less than"),
         ("nope:window=3", "has no parameters"),
         ("self_extend:group=2.5", "must be a whole number"),
-        ("absent.py:Mine", "cannot read"),
+        ("absent.py:Halved", "cannot read"),
         ("ssmax_eval.errors:UserError", "must be a subclass"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the numbers of this package's attentions and tasks are made by: a version each, and a digest of the source.
+"""What the numbers of attentions, position maps and tasks here are made by: a version each, a digest of the source.
 
     python -m tests.run.definitions
 
@@ -15,17 +15,22 @@ from typing import Any
 
 from ssmax_eval import corpus
 from ssmax_eval.attention import ATTENTIONS
+from ssmax_eval.positions import POSITIONS, placed, rotation
 from ssmax_eval.tasks import TASKS, chat, prompts
 
 RECORD = Path(__file__).with_name("definitions.json")
-SHARED: dict[str, tuple[ModuleType, ...]] = {"task": (prompts, chat, corpus), "attention": ()}
+SHARED: dict[str, tuple[ModuleType, ...]] = {
+    "task": (prompts, chat, corpus),
+    "attention": (),
+    "position": (placed, rotation),
+}
 """Modules that decide numbers of every definition of a kind, besides the files of its class and its bases."""
 
 
 def definitions() -> dict[str, dict[str, Any]]:
     """Return the version and the digest of the source of every definition, by kind and name."""
     found = {}
-    for kind, catalogue in (("attention", ATTENTIONS), ("task", TASKS)):
+    for kind, catalogue in (("attention", ATTENTIONS), ("position", POSITIONS), ("task", TASKS)):
         for name, cls in catalogue.items():
             bases: list[type | ModuleType] = [c for c in cls.__mro__ if c.__module__.startswith("ssmax_eval.")]
             files = {Path(inspect.getfile(one)) for one in [*bases, *SHARED[kind]]}
