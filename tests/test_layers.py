@@ -20,6 +20,7 @@ LAYERS = [
     {"model"},
     {"tasks"},
     {"run", "train"},
+    {"extend"},
     {"cli"},
     {"__main__"},
 ]
@@ -29,7 +30,7 @@ MAY_KNOW = {
     "torch": {"memory", "attention", "positions", "checkpoint", "rewriting", "model", "tasks", "run", "train"},
     "transformers": {"checkpoint", "rewriting", "model", "run", "train", "cli"},
     "lm_eval": {"model", "tasks"},
-    "pandas": {"report", "store"},
+    "pandas": {"report", "store", "extend"},
     "click": {"cli"},
 }
 """What only some rooms may import."""
