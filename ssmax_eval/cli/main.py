@@ -30,7 +30,22 @@ def main() -> None:
     logging.getLogger("ssmax_eval").setLevel(logging.INFO)
 
 
-for command in (run, harness, runs, report, compare, show, reconstruct, check, convert, extend, train, calibrate, demo, list_):
+for command in (
+    run,
+    harness,
+    runs,
+    report,
+    compare,
+    show,
+    reconstruct,
+    check,
+    convert,
+    extend,
+    train,
+    calibrate,
+    demo,
+    list_,
+):
     main.add_command(command)
 
 

@@ -114,8 +114,8 @@ class Extension:
         return Verdict(
             None,
             f"For {label} to read {asked.to:,} tokens, nothing is recommended: the budget of "
-            f"{duration(self.budget.seconds or 0)} ends before the rung {stopped!r}, and the finalists are not measured. "
-            f"{ahead}",
+            f"{duration(self.budget.seconds or 0)} ends before the rung {stopped!r}, and the finalists are not "
+            f"measured. {ahead}",
             [],
         )
 

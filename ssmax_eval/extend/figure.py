@@ -38,7 +38,7 @@ def _figure(rows: Sequence[Row], asked: Asked) -> Figure:
     grid[0].axhline(0, linewidth=0.6, color="0.6", zorder=1)
     grid[0].set_ylabel("loss at the far end minus plain's\n(nats per token)")
     if lengths:
-        longest = [length for length in (0, *asked.lengths)]
+        longest = [0, *asked.lengths]
         grid[1].set_yscale("symlog", base=2, linthresh=asked.lengths[0])
         grid[1].set_yticks(longest, [axes.tokens(length) if length else "0" for length in longest])
         grid[1].set_ylim(-0.1 * asked.lengths[0], asked.to * 1.5)

@@ -45,7 +45,7 @@ class Rung:
     decisive: Decisive | None = None
     """None: nothing is dropped."""
     keep: int | None = None
-    """Candidates that go on, besides the plain one; None: half."""
+    """Candidates that go on, besides the plain one; None: half, but `BEST` at least."""
     widens: bool = False
     """Whether the best are joined by themselves with logn and with calibrated SSMax before it."""
 
@@ -53,7 +53,7 @@ class Rung:
         """Return how many of `count` candidates go on where none tie."""
         if self.decisive is None:
             return count
-        return min(count, -(-count // 2) if self.keep is None else self.keep)
+        return min(count, max(BEST, -(-count // 2)) if self.keep is None else self.keep)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,6 +119,8 @@ class Values:
 
     def seconds_per_token(self, name: str, base: str) -> float:
         """Return how much longer a token takes than under `base`, as a factor, on the documents that both measured."""
+        if name == base:
+            return 1.0
         rows = self.frame[(self.frame["task"] == "loss") & (self.frame["status"] == "ok")]
         cells = rows.drop_duplicates(["attention", "context_length", "document"])
         wide = cells.pivot(index=["context_length", "document"], columns="attention", values="seconds")
