@@ -31,20 +31,8 @@ def main() -> None:
 
 
 for command in (
-    run,
-    harness,
-    runs,
-    report,
-    compare,
-    show,
-    reconstruct,
-    check,
-    convert,
-    extend,
-    train,
-    calibrate,
-    demo,
-    list_,
+    *(run, harness, runs, report, compare, show, reconstruct),
+    *(check, convert, calibrate, extend, train, demo, list_),
 ):
     main.add_command(command)
 

@@ -89,7 +89,7 @@ class Budget:
 
 
 def _stored(plan: Plan) -> dict[tuple[str, Cell], float]:
-    found = {}
+    found: dict[tuple[str, Cell], float] = {}
     for run, cells in plan.cells.items():
         there = plan.store.cells(run.name)
         found |= {(run.name, cell): there[cell].seconds for cell in cells if cell in there}

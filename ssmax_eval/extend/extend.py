@@ -87,14 +87,14 @@ class Extension:
             alive = [name for name in alive if name in plans]
             self.budget.add(plans.values())
             found = values(plans, self.asked)
-            kept, dropped = list(alive), dict[str, str]()
+            kept, dropped = alive, dict[str, str]()
             if rung.decisive is not None and alive:
                 where = found.far if rung.decisive.name == "nll" else found
                 kept, dropped = halve(where, alive, rung.kept(len(alive)), rung.decisive)
             steps.append(Step(rung, alive, kept, dropped, found))
             for name, why in dropped.items():
                 self.say(f"  dropped: {name} ({why})")
-            alive = kept
+            alive = list(kept)
         if not steps:
             raise UserError(
                 f"a budget of {duration(self.budget.seconds or 0)} does not reach the first rung, which takes about "

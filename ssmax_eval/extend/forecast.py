@@ -63,7 +63,5 @@ def said(found: Sequence[Forecast], tried: Sequence[Candidate], limit: float | N
             f"  {one.rung:<{wide}}  {one.candidates:>2} candidates and plain, {one.cells:>3} cells each, "
             f"about {duration(one.seconds)}{beyond}"
         )
-    lines.append(
-        f"About {duration(total)} in all: a rough figure, from the rate at which this machine multiplies matrices."
-    )
+    lines.append(f"About {duration(total)} in all: a rough figure, from how fast this machine multiplies matrices.")
     return "\n".join(lines)

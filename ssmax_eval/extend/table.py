@@ -5,7 +5,6 @@ from typing import NamedTuple
 from ssmax_eval.errors import NothingMeasured
 from ssmax_eval.extend.candidates import PLAIN
 from ssmax_eval.extend.extend import Outcome
-from ssmax_eval.extend.rungs import CONTEXT
 from ssmax_eval.extend.values import Difference, Values
 from ssmax_eval.extend.verdict import Finding, findings
 from ssmax_eval.report.effective import effective_lengths
@@ -26,7 +25,7 @@ class Row(NamedTuple):
     effective: tuple[float, float, float] | None
     """Effective length in tokens with its limits."""
     context: Difference | None
-    """Loss of the last tokens with the whole context, against plain."""
+    """Context gain, against plain."""
     time: float
     """Seconds per token, in multiples of the plain checkpoint's."""
 
@@ -42,7 +41,7 @@ def rows(outcome: Outcome) -> list[Row]:
         for one in findings(last.found, [PLAIN, *last.kept]):
             found[one.name] = Row(
                 one.name, True, one.far, one, effective.get(one.name),
-                held_out.difference(CONTEXT.name, one.name, PLAIN), last.found.seconds_per_token(one.name, PLAIN),
+                held_out.difference("gain", one.name, PLAIN), last.found.seconds_per_token(one.name, PLAIN),
             )  # fmt: skip
     for step in reversed(outcome.steps):
         for name in [PLAIN, *step.measured]:
@@ -80,14 +79,14 @@ def cells(row: Row) -> tuple[str, ...]:
         "" if finding is None or row.name == PLAIN else _change(finding.short, "+.3f"),
         "" if finding is None else _value(finding.needles, ".0%"),
         effective,
-        "" if row.context is None or row.name == PLAIN else _change(row.context, "+.3f"),
+        "" if row.context is None else _value(row.context, "+.3f"),
         f"{row.time:.2f}",
     )
 
 
 HEAD = (
     "candidate", "loss, far end", "against plain", "loss, within training length", "needles", "effective length",
-    "loss, last tokens", "time per token",
+    "context gain", "time per token",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from ssmax_eval.errors import NothingMeasured
@@ -42,12 +43,14 @@ class Difference(NamedTuple):
         return self.better(-sign)
 
 
-NONE = Difference(*[float("nan")] * 5, 0)
+NAN = float("nan")
+NONE = Difference(NAN, NAN, NAN, NAN, NAN, 0)
+"""Nothing that both measured."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """The stored cells of candidates, by name, cut to the stretches of positions that are asked about."""
+    """The stored cells of candidates, with their names as attention."""
 
     frame: pd.DataFrame
     asked: Asked
@@ -61,35 +64,40 @@ class Values:
         own = self.frame[(self.frame["attention"] == name) & (self.frame["status"] == "failed")]
         return str(own["error"].iloc[0]) if len(own) else ""
 
-    def where(self, *, first: int = 0, last: int | None = None, length: int | None = None, held_out: bool = False,
-              choosing: bool = False) -> Values:  # fmt: skip
-        """Return the rows of positions `first` to `last`, and of contexts of a `length`, where these are given.
-
-        `held_out` keeps the documents and trials that chose nothing; `choosing` those that every candidate has.
-        """
-        frame, kept = self.frame, self.frame["status"].notna()
-        if "position" in frame and (first or last is not None):
-            position = frame["position"].astype("Float64")
-            kept &= (position.isna() | position.between(first, last or self.asked.to)).astype(bool)
+    def where(self, *, length: int | None = None, held_out: bool = False) -> Values:
+        """Return the rows of contexts of a `length`, and with `held_out` those of what chose nothing."""
+        kept = self.frame["status"].notna()
         if length is not None:
-            kept &= frame["context_length"] == length
-        for column, count in (("document", CHOOSING), ("trial", TRIALS)):
-            if column in frame and (held_out or choosing):
-                number = frame[column].astype("Float64")
-                kept &= (number.isna() | ((number >= count) if held_out else (number < count))).astype(bool)
-        rows = frame[kept]
-        rows.attrs = frame.attrs
-        return Values(rows, self.asked)
+            kept &= self.frame["context_length"] == length
+        for column, count in (("document", CHOOSING), ("trial", TRIALS)) if held_out else ():
+            if column in self.frame:
+                number = self.frame[column].astype("Float64")
+                kept &= (number.isna() | (number >= count)).astype(bool)
+        return self._with(self.frame[kept])
 
-    @property
+    @cached_property
     def far(self) -> Values:
-        """The far end alone."""
-        return self.where(first=self.asked.far)
+        """The loss at the far end alone, a row for each document."""
+        return self._stretch(self.asked.far, self.asked.to)
 
-    @property
+    @cached_property
     def short(self) -> Values:
-        """Positions within the training length alone."""
-        return self.where(first=1, last=self.asked.trained - 1)
+        """The loss within the training length alone, a row for each document."""
+        return self._stretch(1, self.asked.trained - 1)
+
+    def _stretch(self, first: int, last: int) -> Values:
+        """The mean loss of every document over the positions `first` to `last`; failed ones stay without."""
+        cell = ["run", "context_length", "document"]
+        rows = self.frame[self.frame["task"] == "loss"]
+        if "position" not in rows:
+            return self._with(rows)
+        means = rows[rows["position"].between(first, last)].groupby(cell, observed=True)["nll"].mean()
+        rows = rows.drop_duplicates(cell).drop(columns="nll").merge(means.reset_index(), on=cell, how="left")
+        return self._with(rows)
+
+    def _with(self, rows: pd.DataFrame) -> Values:
+        rows.attrs = self.frame.attrs
+        return Values(rows, self.asked)
 
     def difference(self, quantity: str, name: str, base: str) -> Difference:
         """Return `name` minus `base` in a quantity, paired by cell, with its interval over independent units."""
@@ -97,7 +105,7 @@ class Values:
             return NONE
         try:
             found = find(self.frame, quantity)
-            cells = matched(self._named(found.tasks), found, base, name)
+            cells = matched(self._named(found.tasks, (base, name)), found, base, name)
         except NothingMeasured:
             return NONE
         both = cells[cells["match"] == "both"]
@@ -110,25 +118,19 @@ class Values:
         before, after = float(both["value_baseline"].mean()), float(both["value_series"].mean())
         return Difference(before, after, float(change.mean()), limits.low, limits.high, len(both))
 
-    def _named(self, tasks: tuple[str, ...]) -> pd.DataFrame:
-        """The rows of some tasks, with the candidates' names as series."""
-        rows = self.frame[self.frame["task"].isin(tasks)]
+    def _named(self, tasks: tuple[str, ...], names: tuple[str, str]) -> pd.DataFrame:
+        """The rows of some tasks and candidates, with the candidates' names as series."""
+        mine = self.frame["task"].isin(tasks) & self.frame["attention"].isin(names)
+        rows = self.frame[mine]
         rows = rows.assign(series=rows["attention"].astype("str").astype("category"), setting="")
         rows.attrs = self.frame.attrs
         return rows
 
     def seconds_per_token(self, name: str, base: str) -> float:
-        """Return how much longer a token takes than under `base`, as a factor, on the documents that both measured."""
-        if name == base:
-            return 1.0
+        """Return how much longer a token takes than under `base`, as a factor; the fastest document of each counts."""
         rows = self.frame[(self.frame["task"] == "loss") & (self.frame["status"] == "ok")]
-        cells = rows.drop_duplicates(["attention", "context_length", "document"])
-        wide = cells.pivot(index=["context_length", "document"], columns="attention", values="seconds")
-        if not {name, base} <= set(wide):
-            return float("nan")
-        both = wide[[name, base]].dropna()
-        total = float(both[base].sum())
-        return float(both[name].sum()) / total if total else float("nan")
+        fastest = rows.groupby(rows["attention"].astype("str"))["seconds"].min()
+        return float(fastest[name] / fastest[base]) if fastest.get(name) and fastest.get(base) else NAN
 
 
 def values(plans: Mapping[str, Plan], asked: Asked) -> Values:

@@ -7,6 +7,9 @@ from ssmax_eval.extend.candidates import PLAIN
 from ssmax_eval.extend.rungs import LOSS, NEEDLES, Asked
 from ssmax_eval.extend.values import Difference, Values
 
+FREE = 0.02
+"""Nats per token within the training length that a recommendation may cost where there is another."""
+
 
 class Finding(NamedTuple):
     """What a finalist came to, against the plain checkpoint, on documents and trials that chose nothing."""
@@ -37,13 +40,13 @@ class Verdict(NamedTuple):
 
 def findings(found: Values, names: Sequence[str]) -> list[Finding]:
     """Return what each finalist came to."""
-    held_out, to = found.where(held_out=True), found.asked.to
+    full = found.where(held_out=True, length=found.asked.to)
     return [
         Finding(
             name,
-            held_out.far.difference(LOSS.name, name, PLAIN),
-            held_out.short.difference(LOSS.name, name, PLAIN),
-            held_out.where(length=to).difference(NEEDLES.name, name, PLAIN),
+            found.far.where(held_out=True).difference(LOSS.name, name, PLAIN),
+            found.short.where(held_out=True).difference(LOSS.name, name, PLAIN),
+            full.difference(NEEDLES.name, name, PLAIN),
         )
         for name in names
     ]
@@ -52,8 +55,9 @@ def findings(found: Values, names: Sequence[str]) -> list[Finding]:
 def verdict(found: Values, names: Sequence[str], label: str) -> Verdict:
     """Recommend one of the finalists, or nothing.
 
-    Among those that help, it is one that finds most needles: of all whose needles are not fewer by their interval than
-    those of the best, the one with the lowest loss at the far end.
+    Among those that help, it is one that finds most needles: all whose needles are not fewer by their interval than
+    those of the best. Of these it is one that costs at most `FREE` within the training length, where there is any; of
+    these the one with the lowest loss at the far end.
     """
     every = findings(found, names)
     helping = [one for one in every if one.helps]
@@ -62,15 +66,15 @@ def verdict(found: Values, names: Sequence[str], label: str) -> Verdict:
     most = max(helping, key=lambda one: one.needles.mean if one.needles.n else float("-inf"))
     full = found.where(held_out=True, length=found.asked.to)
     alike = [one for one in helping if not full.difference(NEEDLES.name, one.name, most.name).worse(NEEDLES.better)]
-    best = min(alike, key=lambda one: one.far.mean)
+    best = min([one for one in alike if one.short.mean <= FREE] or alike, key=lambda one: one.far.mean)
     return Verdict(best.name, _recommended(best, found.asked, label), every)
 
 
 def _recommended(best: Finding, asked: Asked, label: str) -> str:
     return (
         f"For {label} to read {asked.to:,} tokens, {best.name} is recommended: against doing nothing, the loss at "
-        f"positions {asked.far:,} to {asked.to - 1:,} changes by {nats(best.far)}, needles found at {asked.to:,} tokens "
-        f"go from {best.needles.before:.0%} to {best.needles.after:.0%} ({points(best.needles)}), and within the "
+        f"positions {asked.far:,} to {asked.to - 1:,} changes by {nats(best.far)}, needles found at {asked.to:,} "
+        f"tokens go from {best.needles.before:.0%} to {best.needles.after:.0%} ({points(best.needles)}), and within the "
         f"training length the loss changes by {nats(best.short)}{_costs(best)}."
     )
 
