@@ -13,6 +13,7 @@ from ssmax_eval.cli.table import aligned
 if TYPE_CHECKING:
     from ssmax_eval.extend.extend import Outcome
     from ssmax_eval.extend.page import Commands
+    from ssmax_eval.extend.table import Row
 
 
 @click.command()
@@ -43,6 +44,12 @@ if TYPE_CHECKING:
 @click.option("--text", "texts", multiple=True, help="Text file, folder or JSONL to measure on. Repeatable.")
 @click.option("--documents", default=10, show_default=True, type=int, help="Documents that finalists are measured on.")
 @click.option("--trials", default=8, show_default=True, type=int, help="Trials of needles, likewise, at each length.")
+@click.option(
+    "--needles",
+    metavar="TASK",
+    help="niah_dense, or niah: one needle in a text, which takes longer. Default: niah_dense, and niah for "
+    "checkpoints that were trained on such needles here.",
+)
 @click.option("--seed", default=0, show_default=True, type=int, help="Decides every random draw.")
 @click.option("--no-chat-template", is_flag=True, help="Plain prompts, even where the tokenizer has a chat template.")
 @click.option("--no-convert", is_flag=True, help="Write no converted folder.")
@@ -60,7 +67,7 @@ if TYPE_CHECKING:
 @options.quiet_option
 def extend(
     checkpoint: str, lengths: tuple[int, ...], own: tuple[str, ...], only: bool, way: str, budget: str | None,
-    texts: tuple[str, ...], documents: int, trials: int, seed: int, no_chat_template: bool, no_convert: bool,
+    texts: tuple[str, ...], documents: int, trials: int, needles: str | None, seed: int, no_chat_template: bool, no_convert: bool,
     dry_run: bool, output: str, folder: str, as_json: bool, quiet: bool, **loading: Any,
 ) -> None:  # fmt: skip
     """Find what lets CHECKPOINT read contexts beyond its training length, and what that costs.
@@ -83,6 +90,7 @@ def extend(
     from ssmax_eval.extend.forecast import forecast, said
     from ssmax_eval.extend.page import commands, converted, write_page
     from ssmax_eval.extend.rungs import Asked
+    from ssmax_eval.extend.table import HEAD, cells, rows
     from ssmax_eval.tasks.trained import words_of
 
     if len(lengths) != 1:
@@ -97,7 +105,7 @@ def extend(
     plain = {"chat_template": False} if no_chat_template or words else {}
     asked = Asked(
         to=lengths[0], trained=source.shape.train_length, texts=texts, documents=documents, trials=trials, seed=seed,
-        words={**words, **plain},
+        needles=needles or ("niah" if words else "niah_dense"), words={**words, **plain},
     )  # fmt: skip
     place = Path(folder)
     extension = Extension(source, asked, output, place, how, Budget(source, limit), say, not quiet)
@@ -113,28 +121,20 @@ def extend(
     told = ["" if typed is None else f"```sh\n{typed.run}\n{typed.convert}\n```"]
     if typed is not None and not no_convert:
         told.append(converted(outcome, source, place))
-    written = write_page(outcome, told, place)
+    found = rows(outcome)
+    written = write_page(outcome, found, told, place)
     if as_json:
-        print_json(_as_json(outcome, typed, written))
+        print_json(_as_json(outcome, found, typed, written))
         return
-    _print(outcome, typed, told[1:])
-    say("\nWritten:\n" + "\n".join(f"  {path}" for path in written))
-
-
-def _print(outcome: "Outcome", typed: "Commands | None", told: list[str]) -> None:
-    from ssmax_eval.extend.table import HEAD, cells, rows
-
-    click.echo(aligned([HEAD, *map(cells, rows(outcome))]))
+    click.echo(aligned([HEAD, *map(cells, found)]))
     click.echo(f"\n{outcome.verdict.sentence}")
     if typed is not None:
         click.echo(f"\n  {typed.run}\n  {typed.convert}")
-    for line in told:
-        click.echo(line)
+    click.echo("\n".join(told[1:]))
+    say("\nWritten:\n" + "\n".join(f"  {path}" for path in written))
 
 
-def _as_json(outcome: "Outcome", typed: "Commands | None", written: list[Path]) -> dict[str, Any]:
-    from ssmax_eval.extend.table import rows
-
+def _as_json(outcome: "Outcome", found: "list[Row]", typed: "Commands | None", written: list[Path]) -> dict[str, Any]:
     return {
         "recommended": outcome.verdict.name,
         "sentence": outcome.verdict.sentence,
@@ -149,7 +149,7 @@ def _as_json(outcome: "Outcome", typed: "Commands | None", written: list[Path]) 
                 "effective_length": row.effective,
                 "time_per_token": row.time,
             }
-            for row in rows(outcome)
+            for row in found
         ],
         "rungs": [
             {"rung": step.rung.title, "measured": step.measured, "kept": step.kept, "dropped": step.dropped}

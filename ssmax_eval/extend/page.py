@@ -14,7 +14,7 @@ from ssmax_eval.extend.candidates import Candidate
 from ssmax_eval.extend.extend import Outcome
 from ssmax_eval.extend.figure import figure
 from ssmax_eval.extend.rungs import CHOOSING, TRIALS
-from ssmax_eval.extend.table import HEAD, Row, cells, rows
+from ssmax_eval.extend.table import HEAD, Row, cells
 from ssmax_eval.files import write_whole
 from ssmax_eval.model import convert
 from ssmax_eval.run.progress import duration
@@ -37,7 +37,7 @@ def commands(outcome: Outcome, checkpoint: Checkpoint, output: str, folder: Path
     loading = _loading(checkpoint, candidate)
     changed = candidate.options()
     texts = [part for text in outcome.asked.texts for part in ("--text", text)]
-    tasks = ["--task", "loss,niah_dense", "--lengths", str(outcome.asked.to)]
+    tasks = ["--task", f"loss,{outcome.asked.needles}", "--lengths", str(outcome.asked.to)]
     run = ["ssmax-eval", "run", checkpoint.name, *changed, *loading, *tasks, *texts, "-o", output]
     attention = [] if "--attention" in changed else ["--attention", "auto"]
     target = str(converted_folder(candidate, folder))
@@ -76,9 +76,8 @@ def converted(outcome: Outcome, checkpoint: Checkpoint, folder: Path) -> str:
     return f"{target} carries {candidate.name}."
 
 
-def write_page(outcome: Outcome, told: Sequence[str], folder: Path) -> list[Path]:
+def write_page(outcome: Outcome, found: Sequence[Row], told: Sequence[str], folder: Path) -> list[Path]:
     """Write the page and its figure into `folder`; `told` are lines of what comes after the recommendation."""
-    found = rows(outcome)
     image = io.BytesIO()
     figure(found, outcome.asked).savefig(image, format="png", metadata={"Software": None})
     return [

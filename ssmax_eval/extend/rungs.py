@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ssmax_eval.checkpoint import Checkpoint
-from ssmax_eval.errors import UserError
+from ssmax_eval.errors import UserError, unknown
 from ssmax_eval.extend.candidates import Candidate
 from ssmax_eval.report.statistics import FEWEST
 from ssmax_eval.run.choosing import Say, choose
@@ -20,6 +20,9 @@ TRIALS = 3
 BEST = 2
 """Candidates that are tried with logn and with calibrated SSMax."""
 FINALISTS = 3
+
+
+NEEDLE_TASKS = ("niah_dense", "niah")
 
 
 class Decisive(NamedTuple):
@@ -71,10 +74,14 @@ class Asked:
     trials: int = 8
     """Trials of needles that finalists are measured on, at each length."""
     seed: int = 0
+    needles: str = "niah_dense"
+    """Task that hides the needles: this one, or `niah`, which is easier and takes longer."""
     words: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the needles' wording."""
 
     def __post_init__(self) -> None:
+        if self.needles not in NEEDLE_TASKS:
+            raise unknown("task with needles:", self.needles, NEEDLE_TASKS)
         least = {"documents": CHOOSING + FEWEST, "trials": TRIALS + FEWEST}
         for name, count in least.items():
             if getattr(self, name) < count:
@@ -120,7 +127,7 @@ class Asked:
 
     def _needles(self, lengths: tuple[int, ...], trials: int) -> Task:
         depths = (0.0, 0.25, 0.5, 0.75, 1.0)
-        return self._task("niah_dense", lengths=lengths, trials=trials, depths=depths, **self.words)
+        return self._task(self.needles, lengths=lengths, trials=trials, depths=depths, **self.words)
 
     def _context(self, documents: int) -> Task:
         part = max(1, min(128, self.to // 4))

@@ -38,7 +38,7 @@ def rows(outcome: Outcome) -> list[Row]:
     if final:
         effective = effective_of(last.found)
         held_out = last.found.where(held_out=True)
-        for one in findings(last.found, [PLAIN, *last.kept]):
+        for one in [*findings(last.found, [PLAIN]), *outcome.verdict.findings]:
             found[one.name] = Row(
                 one.name, True, one.far, one, effective.get(one.name),
                 held_out.difference("gain", one.name, PLAIN), last.found.seconds_per_token(one.name, PLAIN),
@@ -54,9 +54,7 @@ def rows(outcome: Outcome) -> list[Row]:
 
 def effective_of(found: Values) -> dict[str, tuple[float, float, float]]:
     """Return up to which length RULER's share of needles is found, with its limits, by candidate."""
-    needles = found.frame[found.frame["task"] == "niah_dense"]
-    needles = needles.assign(series=needles["attention"].astype("str").astype("category"), setting="")
-    needles.attrs = found.frame.attrs
+    needles = found.frame[found.frame["task"] == found.asked.needles]
     try:
         table = effective_lengths(needles)
     except NothingMeasured:

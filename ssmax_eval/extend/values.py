@@ -104,8 +104,9 @@ class Values:
         if self.frame.empty or not {name, base} <= self.names() or quantity not in self.frame:
             return NONE
         try:
-            found = find(self.frame, quantity)
-            cells = matched(self._named(found.tasks, (base, name)), found, base, name)
+            mine = self._with(self.frame[self.frame["series"].isin([name, base])])
+            found = find(mine.frame, quantity)
+            cells = matched(mine.frame, found, base, name)
         except NothingMeasured:
             return NONE
         both = cells[cells["match"] == "both"]
@@ -117,14 +118,6 @@ class Values:
         limits = paired(change, both[CLUSTER].to_numpy("int64"))
         before, after = float(both["value_baseline"].mean()), float(both["value_series"].mean())
         return Difference(before, after, float(change.mean()), limits.low, limits.high, len(both))
-
-    def _named(self, tasks: tuple[str, ...], names: tuple[str, str]) -> pd.DataFrame:
-        """The rows of some tasks and candidates, with the candidates' names as series."""
-        mine = self.frame["task"].isin(tasks) & self.frame["attention"].isin(names)
-        rows = self.frame[mine]
-        rows = rows.assign(series=rows["attention"].astype("str").astype("category"), setting="")
-        rows.attrs = self.frame.attrs
-        return rows
 
     def seconds_per_token(self, name: str, base: str) -> float:
         """Return how much longer a token takes than under `base`, as a factor; the fastest document of each counts."""
@@ -141,7 +134,8 @@ def values(plans: Mapping[str, Plan], asked: Asked) -> Values:
     attrs = frame.attrs
     frame = frame[_asked_for(frame, plans)]
     named = frame["run"].astype("str").map(names).astype("category")
-    frame = frame.drop(columns=[COLUMN], errors="ignore").assign(attention=named, rope="")
+    # A frame that has its series is not looked through for other names.
+    frame = frame.drop(columns=[COLUMN], errors="ignore").assign(attention=named, series=named, setting="", rope="")
     frame.attrs = attrs
     return Values(frame, asked)
 

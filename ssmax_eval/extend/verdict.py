@@ -74,8 +74,8 @@ def _recommended(best: Finding, asked: Asked, label: str) -> str:
     return (
         f"For {label} to read {asked.to:,} tokens, {best.name} is recommended: against doing nothing, the loss at "
         f"positions {asked.far:,} to {asked.to - 1:,} changes by {nats(best.far)}, needles found at {asked.to:,} "
-        f"tokens go from {best.needles.before:.0%} to {best.needles.after:.0%} ({points(best.needles)}), and within the "
-        f"training length the loss changes by {nats(best.short)}{_costs(best)}."
+        f"tokens go from {best.needles.before:.0%} to {best.needles.after:.0%} ({points(best.needles)}), and within "
+        f"the training length the loss changes by {nats(best.short)}{_costs(best)}."
     )
 
 
