@@ -67,8 +67,8 @@ if TYPE_CHECKING:
 @options.quiet_option
 def extend(
     checkpoint: str, lengths: tuple[int, ...], own: tuple[str, ...], only: bool, way: str, budget: str | None,
-    texts: tuple[str, ...], documents: int, trials: int, needles: str | None, seed: int, no_chat_template: bool, no_convert: bool,
-    dry_run: bool, output: str, folder: str, as_json: bool, quiet: bool, **loading: Any,
+    texts: tuple[str, ...], documents: int, trials: int, needles: str | None, seed: int, no_chat_template: bool,
+    no_convert: bool, dry_run: bool, output: str, folder: str, as_json: bool, quiet: bool, **loading: Any,
 ) -> None:  # fmt: skip
     """Find what lets CHECKPOINT read contexts beyond its training length, and what that costs.
 

@@ -72,7 +72,7 @@ def cells(row: Row) -> tuple[str, ...]:
     effective = "" if row.effective is None else f"{row.effective[0]:,.0f}"
     return (
         row.name,
-        _value(row.far, ".3f"),
+        _value(row.far, ".3f") if row.finalist or row.name == PLAIN else "",
         "" if row.name == PLAIN else _change(row.far, "+.3f"),
         "" if finding is None or row.name == PLAIN else _change(finding.short, "+.3f"),
         "" if finding is None else _value(finding.needles, ".0%"),
