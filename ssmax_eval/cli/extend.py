@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 )
 @click.option("--budget", metavar="TIME", help="Time for measuring and fitting, in all: 45min, 2h. Default: no limit.")
 @click.option("--text", "texts", multiple=True, help="Text file, folder or JSONL to measure on. Repeatable.")
-@click.option("--documents", default=10, show_default=True, type=int, help="Documents that finalists are measured on.")
-@click.option("--trials", default=8, show_default=True, type=int, help="Trials of needles, likewise, at each length.")
+@click.option("--documents", default=12, show_default=True, type=int, help="Documents that finalists are measured on.")
+@click.option("--trials", default=12, show_default=True, type=int, help="Trials of needles, likewise, at each length.")
 @click.option(
     "--needles",
     metavar="TASK",

@@ -27,7 +27,7 @@ def figure(rows: Sequence[Row], asked: Asked) -> Figure:
 
 def _figure(rows: Sequence[Row], asked: Asked) -> Figure:
     lengths = [row for row in rows if row.effective is not None]
-    result, grid = axes.panels(2 if lengths else 1, 2.6, across=2)
+    result, grid = axes.panels(2 if lengths else 1, 2.6, across=2, sharex=True)
     handles = []
     for number, row in enumerate(rows):
         look = _look(number, row)

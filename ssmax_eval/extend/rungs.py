@@ -69,9 +69,9 @@ class Asked:
     """Tokens that it was trained on."""
     texts: tuple[str, ...] = ()
     """Text files or folders; without any, the built-in text."""
-    documents: int = 10
+    documents: int = 12
     """Documents that finalists are measured on."""
-    trials: int = 8
+    trials: int = 12
     """Trials of needles that finalists are measured on, at each length."""
     seed: int = 0
     needles: str = "niah_dense"
@@ -117,7 +117,7 @@ class Asked:
                 (
                     self._loss(self.documents),
                     self._needles(self.lengths, self.trials),
-                    self._context(self.documents),
+                    self._context(CHOOSING + FEWEST),
                 ),
             ),
         ]

@@ -6,19 +6,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ssmax_eval.errors import UserError
-from ssmax_eval.extend import extend as room
 from ssmax_eval.extend.candidates import PLAIN, Candidate
 from ssmax_eval.extend.forecast import forecast
 from ssmax_eval.extend.page import commands, converted, write_page
+from ssmax_eval.extend.rungs import plan_of
 from ssmax_eval.extend.table import rows
-from ssmax_eval.run.plan import execute
+from ssmax_eval.extend.values import values
+from ssmax_eval.extend.verdict import verdict
 from tests.documents import ROOT, parse
-from tests.extend.conftest import SOFTMAX, TRIED, extension, stored
+from tests.extend.conftest import SOFTMAX, TRIED, extension, stored, with_copy
 
 
 def test_what_helps_is_recommended_with_a_page_and_commands(done: Path) -> None:
@@ -33,7 +33,7 @@ def test_what_helps_is_recommended_with_a_page_and_commands(done: Path) -> None:
     assert (finding.far.n, finding.needles.n) == (5, 25)  # what chose nothing: 9 - 4 documents, 8 - 3 trials of 5
     assert f"{finding.far.mean:+.3f}" in outcome.verdict.sentence
     found = rows(outcome)
-    assert [row.name for row in found if row.finalist][0] == PLAIN
+    assert next(row.name for row in found if row.finalist) == PLAIN
     assert {row.name for row in found} == set(outcome.candidates)
     typed = commands(outcome, SOFTMAX, "runs", done)
     assert typed is not None
@@ -46,59 +46,38 @@ def test_what_helps_is_recommended_with_a_page_and_commands(done: Path) -> None:
     assert image.read_bytes()[1:4] == b"PNG"
 
 
-def test_a_killed_evaluation_goes_on_to_the_same_cells(
-    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(done / "runs", tmp_path / "runs")
-    kept = sorted((tmp_path / "runs").iterdir())[::2]
-    for folder in (tmp_path / "runs").iterdir():
-        cells = folder / "cells.jsonl"
-        if folder not in kept:
-            shutil.rmtree(folder)
-        else:  # the last line is torn, as a kill leaves it
-            text = cells.read_text()
-            cells.write_text(text[: len(text) - len(text.splitlines()[-1]) // 2])
-    measured: list[str] = []
-
-    def watched(plan: Any, **options: Any) -> None:
-        measured.extend(run.name for run, cells in plan.todo.items() if cells)
-        execute(plan, **options)
-
-    monkeypatch.setattr(room, "execute", watched)
-    outcome = extension(tmp_path).run(TRIED)
-    assert measured
-    assert stored(tmp_path) == stored(done)
-    assert outcome.verdict == extension(done).run(TRIED).verdict
-
-
 def test_nothing_is_recommended_where_nothing_helps(done: Path) -> None:
-    outcome = extension(done).run((Candidate(), Candidate(position="nope")))
-    assert outcome.verdict.name is None
-    assert "nothing is recommended: no interval says" in outcome.verdict.sentence
-    assert commands(outcome, SOFTMAX, "runs", done) is None
+    one = extension(done)
+    plans = {c.name: plan_of(c, SOFTMAX, one.asked.rungs()[-1].tasks, one.output, lambda _: None) for c in TRIED}
+    found = values({PLAIN: plans[PLAIN]}, one.asked)
+    assert verdict(with_copy(found, PLAIN, "same", 0.0), ["same"], "it").name is None
+    worse = verdict(with_copy(found, PLAIN, "worse", 0.1), ["worse"], "it")
+    assert worse.name is None
+    assert "nothing is recommended: no interval says" in worse.sentence
+    assert verdict(with_copy(found, PLAIN, "better", -0.1), ["better"], "it").name == "better"
 
 
-def test_a_budget_ends_before_the_rung_that_it_does_not_reach(tmp_path: Path) -> None:
-    first = forecast(extension(tmp_path), TRIED)[0]
-    assert (first.rung, first.candidates, first.cells) == ("loss", 2, 2)
+def test_a_budget_ends_before_the_rung_that_it_does_not_reach_and_a_kill_changes_nothing(tmp_path: Path) -> None:
+    tried = (*TRIED, Candidate(position="nope"), Candidate(rope="dynamic:factor=2"), Candidate(attention="lssa:p=9999"))
+    first = forecast(extension(tmp_path), tried)[0]
+    assert (first.rung, first.candidates, first.cells) == ("loss", 4, 2)
     with pytest.raises(UserError, match="does not reach the first rung"):
-        extension(tmp_path, budget=first.seconds / 2).run(TRIED)
+        extension(tmp_path, budget=first.seconds / 2).run(tried)
     assert stored(tmp_path) == []
-    for _ in range(2):  # the same after a restart
-        outcome = extension(tmp_path, budget=1.5 * first.seconds).run(TRIED)
-        assert [step.rung.title for step in outcome.steps] == ["loss"]
-        assert "ends before the rung 'needles'" in outcome.verdict.sentence
-        assert outcome.verdict.name is None
-        assert {row.name for row in rows(outcome)} == {one.name for one in TRIED}
-    assert len(stored(tmp_path)) == 6
-
-
-def test_what_cannot_run_is_left_out_and_said(tmp_path: Path, done: Path) -> None:
-    tried = (*TRIED[:2], Candidate(rope="dynamic:factor=2"), Candidate(position="rerope:window=64", attention="lssar"))
-    outcome = extension(done).run(tried)
+    outcome = extension(tmp_path, budget=1.5 * first.seconds).run(tried)
+    assert [step.rung.title for step in outcome.steps] == ["loss"]
+    assert "ends before the rung 'needles'" in outcome.verdict.sentence
+    assert outcome.verdict.name is None
     told = {**outcome.left_out, **outcome.steps[0].dropped}
     assert "depends on the length of the whole text" in told["dynamic:factor=2"]
-    assert outcome.verdict.name is not None
+    before = stored(tmp_path)
+    killed, torn, *_ = (folder for folder in sorted((tmp_path / "runs").iterdir()) if "position" in folder.name)
+    shutil.rmtree(killed)
+    cells = (torn / "cells.jsonl").read_bytes()
+    (torn / "cells.jsonl").write_bytes(cells[: len(cells) - 300])  # as a kill leaves it
+    again = extension(tmp_path, budget=1.5 * first.seconds).run(tried)
+    assert stored(tmp_path) == before
+    assert (again.steps[0].kept, again.steps[0].dropped) == (outcome.steps[0].kept, outcome.steps[0].dropped)
 
 
 @pytest.mark.slow
