@@ -65,7 +65,11 @@ def verdict(found: Values, names: Sequence[str], label: str) -> Verdict:
         return Verdict(None, _nothing(every, found.asked, label), every)
     most = max(helping, key=lambda one: one.needles.mean if one.needles.n else float("-inf"))
     full = found.where(held_out=True, length=found.asked.to)
-    alike = [one for one in helping if not full.difference(NEEDLES.name, one.name, most.name).worse(NEEDLES.better)]
+    alike = [
+        one
+        for one in helping
+        if one is most or not full.difference(NEEDLES.name, one.name, most.name).worse(NEEDLES.better)
+    ]
     best = min([one for one in alike if one.short.mean <= FREE] or alike, key=lambda one: one.far.mean)
     return Verdict(best.name, _recommended(best, found.asked, label), every)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.extend.budget import Budget
 from ssmax_eval.extend.calibrated import WAYS
 from ssmax_eval.extend.candidates import Candidate
-from ssmax_eval.extend.extend import Extension
+from ssmax_eval.extend.extend import Extension, Outcome
 from ssmax_eval.extend.rungs import Asked
 from ssmax_eval.extend.values import Values
 from ssmax_eval.tasks.trained import words_of
@@ -19,7 +20,15 @@ from tests.documents import ROOT
 SOFTMAX = Checkpoint(str(ROOT / "checkpoints" / "softmax-seed0"))
 LETTERS = 15_000
 """Enough for nine documents."""
-TRIED = (Candidate(), Candidate(position="rerope:window=64"))
+HELPS = Candidate(position="rerope:window=64", attention="logn")
+TRIED = (Candidate(), HELPS)
+
+
+class Done(NamedTuple):
+    """A finished evaluation."""
+
+    folder: Path
+    outcome: Outcome
 
 
 def extension(folder: Path, budget: float | None = None, way: str = "none") -> Extension:
@@ -62,8 +71,7 @@ def with_copy(found: Values, name: str, copy: str, shift: float) -> Values:
 
 
 @pytest.fixture(scope="package")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished evaluation."""
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A finished evaluation."""
     folder = tmp_path_factory.mktemp("extend")
-    extension(folder).run(TRIED)
-    return folder
+    return Done(folder, extension(folder).run(TRIED))

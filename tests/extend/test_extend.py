@@ -18,15 +18,13 @@ from ssmax_eval.extend.table import rows
 from ssmax_eval.extend.values import values
 from ssmax_eval.extend.verdict import verdict
 from tests.documents import ROOT, parse
-from tests.extend.conftest import SOFTMAX, TRIED, extension, stored, with_copy
+from tests.extend.conftest import HELPS, SOFTMAX, TRIED, Done, extension, stored, with_copy
 
 
-def test_what_helps_is_recommended_with_a_page_and_commands(done: Path) -> None:
-    before = stored(done)
-    outcome = extension(done).run(TRIED)
-    assert stored(done) == before  # nothing is measured twice
+def test_what_helps_is_recommended_with_a_page_and_commands(done: Done) -> None:
+    folder, outcome = done
     best = outcome.candidates[outcome.verdict.name or PLAIN]
-    assert (best.position, best.attention) in (("rerope:window=64", "auto"), ("rerope:window=64", "logn"))
+    assert best == HELPS
     finding = next(one for one in outcome.verdict.findings if one.name == best.name)
     assert finding.far.high < 0 or finding.needles.low > 0
     assert finding.needles.after > finding.needles.before
@@ -35,22 +33,21 @@ def test_what_helps_is_recommended_with_a_page_and_commands(done: Path) -> None:
     found = rows(outcome)
     assert next(row.name for row in found if row.finalist) == PLAIN
     assert {row.name for row in found} == set(outcome.candidates)
-    typed = commands(outcome, SOFTMAX, "runs", done)
+    typed = commands(outcome, SOFTMAX, "runs", folder)
     assert typed is not None
     parse(typed.run)
     parse(typed.convert)
-    assert "carries" in converted(outcome, SOFTMAX, done / "page")
-    assert "is there already" in converted(outcome, SOFTMAX, done / "page")
-    page, image = write_page(outcome, found, [typed.convert], done / "page")
+    assert "carries" in converted(outcome, SOFTMAX, folder / "page")
+    assert "is there already" in converted(outcome, SOFTMAX, folder / "page")
+    page, image = write_page(outcome, found, [typed.convert], folder / "page")
     assert outcome.verdict.sentence in page.read_text()
     assert image.read_bytes()[1:4] == b"PNG"
 
 
-def test_nothing_is_recommended_where_nothing_helps(done: Path) -> None:
-    one = extension(done)
+def test_nothing_is_recommended_where_nothing_helps(done: Done) -> None:
+    one = extension(done.folder)
     plans = {c.name: plan_of(c, SOFTMAX, one.asked.rungs()[-1].tasks, one.output, lambda _: None) for c in TRIED}
     found = values({PLAIN: plans[PLAIN]}, one.asked)
-    assert verdict(with_copy(found, PLAIN, "same", 0.0), ["same"], "it").name is None
     worse = verdict(with_copy(found, PLAIN, "worse", 0.1), ["worse"], "it")
     assert worse.name is None
     assert "nothing is recommended: no interval says" in worse.sentence

@@ -12,7 +12,7 @@ from ssmax_eval.extend.halving import halve
 from ssmax_eval.extend.rungs import LOSS, Asked, plan_of
 from ssmax_eval.extend.values import values
 from tests.documents import ROOT
-from tests.extend.conftest import SOFTMAX, TRIED, extension, with_copy
+from tests.extend.conftest import HELPS, SOFTMAX, TRIED, Done, extension, with_copy
 
 CHECKPOINT = str(ROOT / "checkpoints" / "softmax-seed0")
 
@@ -34,14 +34,14 @@ def test_a_candidate_of_ones_own() -> None:
     assert one.options()[:4] == ["--attention", "ssmax:s=0.2,b=1", "--position", "self_extend:window=64,group=4"]
 
 
-def test_the_better_half_stays_with_all_that_tie(done: Path) -> None:
-    one = extension(done)
+def test_the_better_half_stays_with_all_that_tie(done: Done) -> None:
+    one = extension(done.folder)
     rung = one.asked.rungs()[0]
     plans = {c.name: plan_of(c, SOFTMAX, rung.tasks, one.output, lambda _: None) for c in TRIED}
     found = values(plans, one.asked)
-    found = with_copy(with_copy(found, "rerope:window=64", "same", 0.0), "rerope:window=64", "worse", 0.1)
-    kept, dropped = halve(found.far, ["rerope:window=64", "same", "worse"], 1, LOSS)
-    assert set(kept) == {"rerope:window=64", "same"}
+    found = with_copy(with_copy(found, HELPS.name, "same", 0.0), HELPS.name, "worse", 0.1)
+    kept, dropped = halve(found.far, [HELPS.name, "same", "worse"], 1, LOSS)
+    assert set(kept) == {HELPS.name, "same"}
     assert list(dropped) == ["worse"]
     assert dropped["worse"].startswith("loss at the far end +0.1 against ")
 
