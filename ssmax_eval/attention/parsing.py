@@ -41,7 +41,8 @@ def parse(spec: str) -> Attention:
     if name in ATTENTIONS:
         return built("attention", name, ATTENTIONS[name], rest, ALWAYS)
     cls, settings = own_class(name, rest, Attention, "attention", ATTENTIONS)
-    return built("attention", spec, cls, settings, ALWAYS)
+    attention: Attention = built("attention", spec, cls, settings, ALWAYS)
+    return attention
 
 
 def own_class(name: str, rest: str, base: type, kind: str, known: Iterable[str]) -> tuple[Any, str]:

@@ -23,7 +23,7 @@ def lists_in(file: str) -> dict[str, list[float]]:
     if isinstance(content, dict):
         content = content.get("rope_parameters") or content.get("rope_scaling") or content
     found: dict[str, Any] = dict.fromkeys(LISTS, content) if isinstance(content, list) else dict(content or {})
-    lists = {name: found.get(name, found.get("long_factor")) for name in LISTS}
+    lists: dict[str, Any] = {name: found.get(name, found.get("long_factor")) for name in LISTS}
     for name, numbers in lists.items():
         if not (isinstance(numbers, list) and numbers and all(_positive(x) for x in numbers)):
             raise UserError(f"{file!r} must hold {name!r}, a list of numbers above 0; got {shown(numbers)}")

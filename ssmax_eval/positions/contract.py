@@ -81,8 +81,8 @@ def _only_distances_of_the_text_matter(position: PositionMap) -> None:
     plain = Places.plain(TOKENS, TOKENS)
     further = replace(plain, query_turn=plain.query_turn + 11, key_turn=plain.key_turn + 11)
     turn = ROTATION.between(plain.query_turn, further.query_turn)
-    moved = [ROTATION.turned(x, turn) for x in (query, key)]
-    call = Call(*moved, value, Visible(TOKENS, TOKENS), SCALING, placed=Mapped(position, ROTATION, further))
+    q, k = (ROTATION.turned(x, turn) for x in (query, key))
+    call = Call(q, k, value, Visible(TOKENS, TOKENS), SCALING, placed=Mapped(position, ROTATION, further))
     _same(
         Softmax().forward(call),
         _forward(position, query, key, value),

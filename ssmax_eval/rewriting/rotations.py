@@ -62,7 +62,8 @@ def _calls(hf: PreTrainedModel, rewriting: Rewriting) -> dict[int, list[_Seen]]:
     with same_everywhere(rewriting.modules):
         for start in starts:
             positions = torch.arange(start, start + LENGTH, device=ids.device)[None]
-            passes.append(calls := {})
+            calls: dict[int, Call] = {}
+            passes.append(calls)
 
             def probe(_: Attention, call: Call, calls: dict[int, Call] = calls) -> None:
                 calls[call.layer] = call

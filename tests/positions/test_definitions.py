@@ -36,7 +36,7 @@ ROTATIONS = {
     "partial": Rotation(frequencies(2), "halves"),
     "last numbers": Rotation(frequencies(2), "neighbours", start=4),
 }
-CLOSE = {"rtol": 1e-5, "atol": 2e-6}
+RTOL, ATOL = 1e-5, 2e-6
 """Angles are float32, as in every model of transformers; sums are float64."""
 
 
@@ -68,9 +68,9 @@ def test_scores_are_those_of_the_rule(spec: str, style: str) -> None:
     expected = wanted(spec, query, key, rotation)
     seen = ~expected.isnan()
     assert torch.equal(rows.visible.expand(BATCH, HEADS, -1, -1), seen)
-    torch.testing.assert_close(rows.scores[seen], SCALING * expected[seen], **CLOSE)
+    torch.testing.assert_close(rows.scores[seen], SCALING * expected[seen], rtol=RTOL, atol=ATOL)
     lengths = query.norm(dim=-1)[..., None] * key.norm(dim=-1).repeat_interleave(2, 1)[:, :, None]
-    torch.testing.assert_close(rows.cosines[seen], (expected / lengths)[seen], **CLOSE)
+    torch.testing.assert_close(rows.cosines[seen], (expected / lengths)[seen], rtol=RTOL, atol=ATOL)
 
 
 def test_every_attention_makes_its_weights_of_these_scores(spec: str) -> None:
@@ -93,7 +93,8 @@ def _same_row(a: Attention, name: str, output: Tensor, query: Tensor, key: Tenso
         one, two = torch.eye(1, WIDTH, dtype=torch.float64)[0], torch.zeros(int(seen.sum()), WIDTH, dtype=torch.float64)
         two[:, 0] = z[seen]
     p = {key: value for key, value in a.parameters().items() if value is not None}
-    weights = weights_of.weights(name, *numpy_of(one[None], two), np.ones((1, len(two)), dtype=bool), SCALING, **p)
+    q, k = numpy_of(one[None], two)
+    weights = weights_of.weights(name, q, k, np.ones((1, len(two)), dtype=bool), SCALING, **p)
     torch.testing.assert_close(output, torch.from_numpy(weights[0]) @ value[seen], rtol=1e-4, atol=1e-5)
 
 

@@ -27,7 +27,7 @@ from tests.positions import reference
 from tests.positions.examples import SPECS
 
 IDS = torch.randint(3, 600, (2, 24), generator=torch.Generator().manual_seed(3))
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+RTOL, ATOL = 1e-4, 1e-5
 """Cosines and sines are float32 in every model."""
 
 
@@ -58,11 +58,10 @@ def test_a_whole_model_gives_what_the_rule_gives(
 
     monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", lambda q, k, *_: (q, k))
     monkeypatch.setitem(AttentionInterface._global_mapping, "sdpa", by_rule)
-    torch.testing.assert_close(ours, logits(tiny_hf, ids), **CLOSE)
+    torch.testing.assert_close(ours, logits(tiny_hf, ids), rtol=RTOL, atol=ATOL)
 
 
-@pytest.mark.parametrize("attention", ["ssmax:s=0.4", "lssar:p=3"])
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("spec", "attention"), list(zip(SPECS, ["ssmax:s=0.4", "lssar:p=3"] * 4, strict=True)))
 def test_pieces_padding_and_packed_documents_give_the_same(
     spec: str, attention: str, tiny_hf: LlamaForCausalLM
 ) -> None:
@@ -73,7 +72,7 @@ def test_pieces_padding_and_packed_documents_give_the_same(
         for start, stop in ((13, 14), (14, 23), (23, 24)):
             out = tiny_hf(input_ids=IDS[:, start:stop], past_key_values=out.past_key_values, use_cache=True)
             pieces.append(out.logits)
-        torch.testing.assert_close(torch.cat(pieces, 1), whole, **CLOSE)
+        torch.testing.assert_close(torch.cat(pieces, 1), whole, rtol=RTOL, atol=ATOL)
 
         pad = 7
         padded = torch.cat([torch.ones(2, pad, dtype=torch.long), IDS], 1)
@@ -81,13 +80,13 @@ def test_pieces_padding_and_packed_documents_give_the_same(
         positions = (torch.arange(24 + pad) - pad).clamp(min=0)[None].expand(2, -1)
         for given in ({}, {"position_ids": positions}):
             together = logits(tiny_hf, padded, attention_mask=mask, **given)
-            torch.testing.assert_close(together[:, pad:], whole, **CLOSE)
+            torch.testing.assert_close(together[:, pad:], whole, rtol=RTOL, atol=ATOL)
         begun = tiny_hf(input_ids=padded[:, :20], attention_mask=mask[:, :20], position_ids=positions[:, :20])
         rest = tiny_hf(
             input_ids=padded[:, 20:], attention_mask=mask, position_ids=positions[:, 20:],
             past_key_values=begun.past_key_values,
         )  # fmt: skip
-        torch.testing.assert_close(torch.cat((begun.logits, rest.logits), 1)[:, pad:], whole, **CLOSE)
+        torch.testing.assert_close(torch.cat((begun.logits, rest.logits), 1)[:, pad:], whole, rtol=RTOL, atol=ATOL)
 
         document = torch.arange(34) < 10
         packed = torch.cat((IDS[1:, :10], IDS[:1]), 1)
@@ -95,7 +94,7 @@ def test_pieces_padding_and_packed_documents_give_the_same(
         restarting = torch.cat((torch.arange(10), torch.arange(24)))[None]
         for given in ({}, {"position_ids": restarting}):
             both = logits(tiny_hf, packed, attention_mask=seen[None, None], **given)
-            torch.testing.assert_close(both[0, 10:], whole[0], **CLOSE)
+            torch.testing.assert_close(both[0, 10:], whole[0], rtol=RTOL, atol=ATOL)
 
 
 @pytest.mark.parametrize("spec", ["dca:chunk=9,local=3", "streaming:sinks=2,window=6"])
@@ -103,7 +102,7 @@ def test_a_static_cache_and_generate(spec: str, tiny_hf: LlamaForCausalLM) -> No
     with ssmax_eval.rewritten(tiny_hf, "softmax", position=spec), torch.no_grad():
         whole, cache = logits(tiny_hf), StaticCache(tiny_hf.config, max_cache_len=40)
         pieces = [tiny_hf(input_ids=x, past_key_values=cache, use_cache=True).logits for x in IDS.split((20, 1, 3), 1)]
-        torch.testing.assert_close(torch.cat(pieces, 1), whole, **CLOSE)
+        torch.testing.assert_close(torch.cat(pieces, 1), whole, rtol=RTOL, atol=ATOL)
         written = tiny_hf.generate(IDS, max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=1)
         following = logits(tiny_hf, written)[:, 23:-1].argmax(-1)
         assert written[:, 24:].tolist() == following.tolist()
@@ -135,7 +134,7 @@ def test_a_rope_that_is_scaled_keeps_its_scaling() -> None:
     with ssmax_eval.rewritten(hf, "softmax"):
         mask = torch.ones_like(IDS)
         torch.testing.assert_close(
-            turned_back, logits(hf, attention_mask=mask, position_ids=torch.zeros_like(IDS)), **CLOSE
+            turned_back, logits(hf, attention_mask=mask, position_ids=torch.zeros_like(IDS)), rtol=RTOL, atol=ATOL
         )
 
 
