@@ -81,7 +81,7 @@ def test_a_budget_ends_before_the_rung_that_it_does_not_reach_and_a_kill_changes
 def test_the_whole_command_killed_and_started_again(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ssmax_eval", "extend", str(ROOT / "checkpoints" / "softmax-seed0"), "--to", "512"]
     command += ["-o", str(tmp_path / "runs"), "--page", str(tmp_path / "page"), "--quiet"]
-    killed = subprocess.Popen(command, stdout=subprocess.PIPE)
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while len(stored(tmp_path)) < 30:
         time.sleep(0.05)
         assert killed.poll() is None
