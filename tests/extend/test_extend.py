@@ -17,6 +17,7 @@ from ssmax_eval.extend.rungs import plan_of
 from ssmax_eval.extend.table import rows
 from ssmax_eval.extend.values import values
 from ssmax_eval.extend.verdict import verdict
+from ssmax_eval.run import estimate
 from tests.documents import ROOT, parse
 from tests.extend.conftest import HELPS, SOFTMAX, TRIED, Done, extension, stored, with_copy
 
@@ -54,7 +55,10 @@ def test_nothing_is_recommended_where_nothing_helps(done: Done) -> None:
     assert verdict(with_copy(found, PLAIN, "better", -0.1), ["better"], "it").name == "better"
 
 
-def test_a_budget_ends_before_the_rung_that_it_does_not_reach_and_a_kill_changes_nothing(tmp_path: Path) -> None:
+def test_a_budget_ends_before_the_rung_that_it_does_not_reach_and_a_kill_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "_rate", lambda *_: 1e13)  # so the first rung takes longer than it is taken to
     tried = (*TRIED, Candidate(position="nope"), Candidate(rope="dynamic:factor=2"), Candidate(attention="lssa:p=9999"))
     first = forecast(extension(tmp_path), tried)[0]
     assert (first.rung, first.candidates, first.cells) == ("loss", 4, 2)
