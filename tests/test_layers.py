@@ -21,6 +21,7 @@ LAYERS = [
     {"vllm"},
     {"tasks"},
     {"run", "train"},
+    {"extend"},
     {"cli"},
     {"__main__"},
 ]
@@ -42,7 +43,7 @@ MAY_KNOW = {
     "transformers": {"checkpoint", "rewriting", "model", "vllm", "run", "train", "cli"},
     "vllm": {"vllm"},
     "lm_eval": {"model", "tasks"},
-    "pandas": {"report", "store"},
+    "pandas": {"report", "store", "extend"},
     "click": {"cli"},
 }
 """What only some rooms may import."""

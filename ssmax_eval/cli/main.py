@@ -8,6 +8,7 @@ from ssmax_eval import __version__
 from ssmax_eval.cli.calibrate import calibrate
 from ssmax_eval.cli.check import check, convert
 from ssmax_eval.cli.demo import demo
+from ssmax_eval.cli.extend import extend
 from ssmax_eval.cli.harness import harness
 from ssmax_eval.cli.listing import list_
 from ssmax_eval.cli.one_line import Commands
@@ -29,7 +30,10 @@ def main() -> None:
     logging.getLogger("ssmax_eval").setLevel(logging.INFO)
 
 
-for command in (run, harness, runs, report, compare, show, reconstruct, check, convert, train, calibrate, demo, list_):
+for command in (
+    *(run, harness, runs, report, compare, show, reconstruct),
+    *(check, convert, calibrate, extend, train, demo, list_),
+):
     main.add_command(command)
 
 
