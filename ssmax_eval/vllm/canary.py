@@ -17,8 +17,12 @@ LENGTH = 160
 """Tokens of a text where the longest context has room for it: more than a block of vLLM's cache."""
 SMALL = 4 << 30
 """Bytes of weights up to which the same checkpoint is loaded in transformers, too."""
-BOUND = {torch.float64: 1e-3, torch.float32: 1e-3}
-"""How far a log-probability may be off, in nats; in other dtypes, and there their mean, 0.3 and 0.05."""
+EXACT = (torch.float64, torch.float32)
+MOST, MEAN = 1e-2, 1e-4
+"""How far a log-probability and their mean may be off in these dtypes, in nats. On random tokens of SmolLM2-135M under
+SSMax, float32 is by itself up to 7e-4 and in the mean 7e-6 from float64; an error of the rule shows in the mean."""
+ROUGH_MOST, ROUGH_MEAN = 0.3, 0.05
+"""The same in other dtypes."""
 
 
 def verify(served: Served) -> str:
@@ -81,7 +85,10 @@ def _refuse_apart(engine: Engine, found: Tensor, expected: Tensor, what: str) ->
     """Raise UserError where log-probabilities differ by more than rounding."""
     apart = (found.double() - expected.double()).abs()
     dtype = engine.checkpoint.device_and_dtype.dtype
-    most = float(apart.max())
-    wrong = most > BOUND[dtype] if dtype in BOUND else most > 0.3 or float(apart.mean()) > 0.05
-    if wrong or not bool(found.isfinite().all()):
-        raise UserError(f"vLLM does not compute what {what} (log-probabilities differ by {most:.2g}); it is refused")
+    most, mean = float(apart.max()), float(apart.mean())
+    bounds = (MOST, MEAN) if dtype in EXACT else (ROUGH_MOST, ROUGH_MEAN)
+    if not (most <= bounds[0] and mean <= bounds[1]):  # nan too
+        raise UserError(
+            f"vLLM does not compute what {what} (log-probabilities differ by {most:.2g}, in the mean by {mean:.2g}); "
+            "it is refused"
+        )
