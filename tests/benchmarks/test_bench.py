@@ -48,10 +48,9 @@ def test_the_whole_bench(tiny_folder: Path, tmp_path: Path) -> None:
 def test_a_bench_goes_on(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: ATTENTIONS[name] for name in ("softmax", "ssmax", "lssar")}
     monkeypatch.setattr("benchmarks.attention.ATTENTIONS", few)
-    parts = ("--only", "attention,needle")
+    parts = ("--only", "attention")
     first = call(tiny_folder, *ONE, *parts, "-o", tmp_path)
     assert first.exit_code == 0, first.output
-    assert "answers equal at 3 of 3 cells" in first.stdout
     assert (tmp_path / "bench.md").read_text() == first.stdout.removesuffix("\n")
     stored = json.loads((tmp_path / "bench.json").read_text())
     layer = stored["comparisons"]["attention: one layer, 256 tokens"]

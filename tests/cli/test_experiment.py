@@ -122,6 +122,7 @@ def test_without_a_file_or_a_checkpoint(folder: Path) -> None:
     assert "must be a mapping" in call("run", "--config", path).stderr
 
 
+@pytest.mark.slow
 def test_a_killed_experiment_goes_on(folder: Path) -> None:
     path = write(
         folder, attention="softmax", text="text.txt", task=[{"task": "loss", "lengths": [64], "documents": 90}]

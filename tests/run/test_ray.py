@@ -16,6 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves
 GUILTY = Cell(64, document=1)
 
 
+@pytest.mark.slow
 def test_a_cell_that_kills_its_workers_is_named_and_all_else_is_measured(
     tiny_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

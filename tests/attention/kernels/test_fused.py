@@ -97,6 +97,7 @@ for capability in (80, 90):
 """
 
 
+@pytest.mark.slow
 def test_compiles_for_gpus_without_having_one(tmp_path: object) -> None:
     """For compute capability 8.0 and 9.0, down to machine code, by the assembler that comes with Triton."""
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
