@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ssmax_eval.checkpoint.sizes import sizes_of
 from ssmax_eval.errors import UserError
 from ssmax_eval.memory import SHARE, available
 
@@ -33,16 +34,7 @@ HERE = Keep()
 
 def cache_bytes(config: Any, dtype: torch.dtype, tokens: int) -> int:
     """Return the bytes of the keys and values of all layers, for one text of so many tokens."""
-    text = config.get_text_config(decoder=True)
-
-    def widest(name: str, otherwise: int) -> int:
-        value = getattr(text, name, None) or otherwise
-        return max(value) if isinstance(value, list | tuple) else int(value)
-
-    heads = int(getattr(text, "num_attention_heads", 0) or 1)
-    groups = widest("num_key_value_heads", heads)
-    width = widest("head_dim", widest("hidden_size", 64 * heads) // heads)
-    return 2 * int(text.num_hidden_layers) * groups * width * tokens * dtype.itemsize
+    return sizes_of(config).cache * tokens * dtype.itemsize
 
 
 def goes_away(choice: str, need: int, free: int) -> bool:

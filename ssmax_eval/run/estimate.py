@@ -10,6 +10,7 @@ from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM
 
 from ssmax_eval.checkpoint import Checkpoint
+from ssmax_eval.checkpoint.sizes import sizes_of
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell
 from ssmax_eval.memory import SHARE, available
@@ -60,18 +61,11 @@ def cell_bytes(config: Any, dtype: torch.dtype, length: int) -> int:
     The widest point of a layer (residual and normed input, and the gate, up and product of the feed-forward part, or
     the heads' queries, keys, values and output), keys and values of all layers, and a slice of logits in float32.
     """
-    text = config.get_text_config(decoder=True)
-
-    def widest(name: str, otherwise: int) -> int:
-        value = getattr(text, name, None) or otherwise
-        return max(value) if isinstance(value, list | tuple) else int(value)
-
-    heads = int(getattr(text, "num_attention_heads", 0) or 1)
-    hidden = widest("hidden_size", 64 * heads)
-    groups, dim = widest("num_key_value_heads", heads), widest("head_dim", hidden // heads)
-    inner = widest("intermediate_size", 4 * hidden)
-    layer = length * (2 * hidden + max(3 * inner, (4 * heads + 4 * groups) * dim)) * dtype.itemsize
-    return layer + cache_bytes(config, dtype, length) + 3 * min(length, HEAD_ROWS) * int(text.vocab_size) * 4
+    size = sizes_of(config)
+    attending = (4 * size.heads + 4 * size.groups) * size.width
+    layer = length * (2 * size.hidden + max(3 * size.inner, attending)) * dtype.itemsize
+    vocabulary = int(config.get_text_config(decoder=True).vocab_size)
+    return layer + cache_bytes(config, dtype, length) + 3 * min(length, HEAD_ROWS) * vocabulary * 4
 
 
 def cache_line(checkpoint: Checkpoint, cells: Sequence[Cell], choice: str) -> str:

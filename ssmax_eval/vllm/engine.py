@@ -15,6 +15,7 @@ from ssmax_eval.checkpoint import Checkpoint
 from ssmax_eval.checkpoint.rope import length_dependent
 from ssmax_eval.errors import UserError
 from ssmax_eval.model import Model
+from ssmax_eval.model.offloading import GIB, cache_bytes
 from ssmax_eval.vllm.reading import refuse_model, written
 from ssmax_eval.vllm.staging import staged
 
@@ -118,12 +119,8 @@ def started(checkpoint: Checkpoint, longest: int, *, chunk: int | None = None) -
 
 def _cache_space(checkpoint: Checkpoint, longest: int) -> str:
     """Return the GiB of keys and values that vLLM is to hold where it runs on the processor, at least 1."""
-    text = checkpoint.config.get_text_config(decoder=True)
-    heads = int(text.num_attention_heads)
-    groups = int(getattr(text, "num_key_value_heads", None) or heads)
-    dim = int(getattr(text, "head_dim", None) or text.hidden_size // heads)
-    each = 2 * int(text.num_hidden_layers) * groups * dim * checkpoint.device_and_dtype.dtype.itemsize
-    return str(max(1, -(-TEXTS * (longest + SPARE) * each // 2**30)))
+    need = cache_bytes(checkpoint.config, checkpoint.device_and_dtype.dtype, TEXTS * (longest + SPARE))
+    return str(max(1, -(-need // GIB)))
 
 
 def device_words() -> str:
