@@ -108,7 +108,7 @@ class Pass:
         if self.rewriting is None:
             return self.body(input_ids=ids, use_cache=False)
         memory = {} if self.cache is None else {"past_key_values": self.cache}
-        with running_on(self.rewriting, probe, continuing=start > 0):
+        with self.rewriting.running(probe, continuing=start > 0):
             return self.body(input_ids=ids, use_cache=self.cache is not None, **memory)
 
 
@@ -152,16 +152,6 @@ class Reader:
         assert self._pass is not None
         assert self._pass.cache is not None
         return self._pass.cache
-
-
-@contextmanager
-def running_on(rewriting: Rewriting, probe: Probe | None = None, *, continuing: bool = True) -> Iterator[None]:
-    """Inside the block, let a probe see the calls of attention, whose queries come after keys that are cached."""
-    rewriting.probe, rewriting.continuing = probe, continuing
-    try:
-        yield
-    finally:
-        rewriting.probe, rewriting.continuing = None, False
 
 
 class _ReachedError(Exception):
@@ -261,7 +251,7 @@ def paddable(hf: PreTrainedModel, rewriting: Rewriting, body: nn.Module) -> bool
 
 def read_on(body: nn.Module, rewriting: Rewriting, stack: Stack, ids: Tensor) -> Any:
     """Read on by a token of each text in a stack, ids [B, 1]: return the model's output below its head."""
-    with running_on(rewriting):
+    with rewriting.running(continuing=True):
         return body(input_ids=ids, past_key_values=stack.cache, use_cache=True, **stack.places(ids.device))
 
 

@@ -124,11 +124,8 @@ def verify_heads(hf: PreTrainedModel, rewriting: Any, ids: Tensor) -> None:
         error = heads.error(attention, rewriting.of_layer(call.layer), call)
         worst = worst if error < worst else error  # also where it is NaN
 
-    rewriting.probe = probe
-    try:
+    with rewriting.running(probe):
         hf(input_ids=ids, use_cache=False)
-    finally:
-        rewriting.probe = None
     errors = heads.among.every(worst)
     if not all(error < CLOSE for error in errors):
         raise UserError(

@@ -65,15 +65,14 @@ def _query_lengths(hf: PreTrainedModel, rewriting: Rewriting, ids: Tensor, posit
     def probe(_: Attention, call: Call) -> None:
         found.append(_Queries(call.layer, torch.linalg.vector_norm(call.query[:, :, FIRST:].double(), dim=-1)))
 
-    rewriting.probe = probe
-    try:
-        hf(input_ids=ids, position_ids=positions, use_cache=False)
-    except TypeError:
-        found.clear()
-        hf(input_ids=ids, use_cache=False)
-    finally:
-        rewriting.probe = None
-        rewriting.calls.clear()
+    with rewriting.running(probe):
+        try:
+            hf(input_ids=ids, position_ids=positions, use_cache=False)
+        except TypeError:
+            found.clear()
+            hf(input_ids=ids, use_cache=False)
+        finally:
+            rewriting.calls.clear()
     return found
 
 

@@ -1,7 +1,8 @@
 """The attention that runs in a model, as transformers calls it."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
@@ -48,6 +49,15 @@ class Rewriting:
         self.probe: Probe | None = None
         self.continuing = False
         """Whether queries come after keys in a cache that grows: causal rows then need no mask to say so."""
+
+    @contextmanager
+    def running(self, probe: Probe | None = None, *, continuing: bool = False) -> Iterator[None]:
+        """Inside the block, let a probe see the calls; `continuing`: their queries come after keys that are cached."""
+        self.probe, self.continuing = probe, continuing
+        try:
+            yield
+        finally:
+            self.probe, self.continuing = None, False
 
     def mask(self, *arguments: Any, **given: Any) -> Tensor | None:
         """Make the mask that transformers asks for; None where plain causal order, or `continuing`, says as much."""

@@ -68,13 +68,12 @@ def _calls(hf: PreTrainedModel, rewriting: Rewriting) -> dict[int, list[_Seen]]:
             def probe(_: Attention, call: Call, calls: dict[int, Call] = calls) -> None:
                 calls[call.layer] = call
 
-            rewriting.probe = probe
             try:
-                hf(input_ids=ids, position_ids=positions, use_cache=False)
+                with rewriting.running(probe):
+                    hf(input_ids=ids, position_ids=positions, use_cache=False)
             except TypeError:
                 raise UserError(f"{type(hf).__name__} takes no positions, so it takes no position map") from None
             finally:
-                rewriting.probe = None
                 rewriting.calls.clear()
     rows = torch.arange(FIRST, LENGTH)
     at = torch.cat([rows + start for start in starts])
@@ -93,11 +92,10 @@ def _refuse_own_products(hf: PreTrainedModel, rewriting: Rewriting, ids: Tensor)
     def probe(attention: Attention, call: Call) -> None:
         refuse_own_products(attention, call.block(0, call.visible.rows))
 
-    rewriting.probe = probe
     try:
-        hf(input_ids=ids, use_cache=False)
+        with rewriting.running(probe):
+            hf(input_ids=ids, use_cache=False)
     finally:
-        rewriting.probe = None
         rewriting.calls.clear()
 
 
