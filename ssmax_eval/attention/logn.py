@@ -11,21 +11,31 @@ from ssmax_eval.attention.scaled import ScaledSoftmax
 
 
 @dataclass(frozen=True)
-class LogN(ScaledSoftmax):
-    """softmax(max(1, log n_i / log n_train) · z_i): softmax up to the training length, sharper beyond it."""
+class FromLength(ScaledSoftmax):
+    """A factor that sets in at a length."""
 
     log_scaled = True
 
     n_train: int | None = None
     """Length, in tokens, from which scores are scaled. None: the checkpoint's training length."""
 
-    def resolve(self, shape: Shape) -> "LogN":
+    def resolve(self, shape: Shape) -> "FromLength":
         return replace(self, n_train=self.n_train or shape.train_length)
 
-    def factor(self, n: Tensor, layer: int) -> Tensor | None:
+    @property
+    def length(self) -> int:
+        """The length, once it is known."""
         if self.n_train is None:
-            raise ValueError("LogN has no n_train yet: give one, or resolve() it for a checkpoint")
-        return (torch.log(n) / math.log(self.n_train)).clamp(min=1.0)
+            raise ValueError(f"{type(self).__name__} has no n_train yet: give one, or resolve() it for a checkpoint")
+        return self.n_train
+
+
+@dataclass(frozen=True)
+class LogN(FromLength):
+    """softmax(max(1, log n_i / log n_train) · z_i): softmax up to the training length, sharper beyond it."""
+
+    def factor(self, n: Tensor, layer: int) -> Tensor | None:
+        return (torch.log(n) / math.log(self.length)).clamp(min=1.0)
 
 
 @dataclass(frozen=True)

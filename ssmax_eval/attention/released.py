@@ -4,13 +4,12 @@ A position counts from 0, so a row that sees n keys has the position n − 1.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ssmax_eval.attention.base import Shape
-from ssmax_eval.attention.logn import Temperature
+from ssmax_eval.attention.logn import FromLength, Temperature
 from ssmax_eval.attention.scaled import ScaledSoftmax
 from ssmax_eval.errors import UserError
 
@@ -21,27 +20,12 @@ class Llama4(Temperature):
 
 
 @dataclass(frozen=True)
-class _FromLength(ScaledSoftmax):
-    """A factor that sets in at a length."""
-
-    log_scaled = True
-
-    n_train: int | None = None
-    """Length, in tokens, from which scores are scaled. None: the checkpoint's training length."""
+class _FromLength(FromLength):
+    """The same, of at least two tokens."""
 
     def __post_init__(self) -> None:
         if self.n_train is not None and self.n_train < 2:
             raise UserError(f"n_train must be 2 tokens or more; got {self.n_train}")
-
-    def resolve(self, shape: Shape) -> "_FromLength":
-        return replace(self, n_train=self.n_train or shape.train_length)
-
-    @property
-    def length(self) -> int:
-        """The length, once it is known."""
-        if self.n_train is None:
-            raise ValueError(f"{type(self).__name__} has no n_train yet: give one, or resolve() it for a checkpoint")
-        return self.n_train
 
 
 @dataclass(frozen=True)
