@@ -92,14 +92,13 @@ def calibrate(
     plan = planned(source, [before, after], asked, runs, say, **under)
     execute(plan, prefill_chunk=prefill_chunk, say=say, progress=not quiet)
     table = difference(plan, asked, source.shape.train_length)
-    given = f"ssmax:s={output},b={output}"
+    given, (helps, verdict) = f"ssmax:s={output},b={output}", said(table)
     if as_json:
-        helps, verdict = said(table)
         content = {"output": output, "attention": given, "runs": list(plan.folders), "helps": helps, "verdict": verdict}
         print_json({**content, "bands": rows(table)})
         return
     click.echo(as_text(table))
-    click.echo(said(table).verdict)
+    click.echo(verdict)
     say("\nStored in:\n" + "\n".join(f"  {folder}" for folder in plan.folders))
     name = shlex.quote(checkpoint)
     given = shlex.quote(given) + (f" --position {shlex.quote(describe(placed))}" if placed else "")

@@ -19,14 +19,12 @@ from ssmax_eval.run.forecast import forecasts
 from ssmax_eval.run.plan import Plan, results
 from ssmax_eval.run.progress import duration
 from ssmax_eval.train.calibration.documents import held_out
-from ssmax_eval.train.calibration.settings import Calibration
+from ssmax_eval.train.calibration.settings import PASSES, Calibration
 from ssmax_eval.train.calibration.table import Place
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PASSES = 3
-"""Forward passes that a document with its gradient takes: one, another in the backward pass, and that itself."""
 SHORT = 1024
 """Positions below this tell what a calibration costs where it is not needed."""
 
@@ -62,24 +60,23 @@ class Cost(NamedTuple):
 
 def cost(checkpoint: Checkpoint, asked: Calibration, place: Place, before: Plan) -> Cost:
     """Return what is left of a calibration, and of the measurement before and after it."""
-    done = 0
     if place.read() is not None:
         left = 0
-    elif asked.closed_form is not None:
-        done = len((place.kept() or {"factors": []})["factors"])
-        left = asked.documents - done
     else:
-        done = len((place.kept() or {"losses": []})["losses"])
-        left = (asked.steps - done) * asked.documents
+        kept = place.kept() or {"factors": [], "losses": []}
+        if asked.closed_form is not None:
+            left = asked.documents - len(kept["factors"])
+        else:
+            left = (asked.steps - len(kept["losses"])) * asked.documents
     passes = 1 if asked.closed_form else PASSES
     fitting = estimate.seconds(checkpoint, [Cell(asked.length)]) * passes * left
     after = estimate.seconds(checkpoint, [Cell(asked.measured_length)]) * asked.held_out
     config, dtype = checkpoint.config, checkpoint.device_and_dtype.dtype
     text = config.get_text_config(decoder=True)
-    kept = checkpoint.shape.layers * asked.length * int(text.hidden_size) * dtype.itemsize
+    inputs = checkpoint.shape.layers * asked.length * int(text.hidden_size) * dtype.itemsize
     layer = PASSES * estimate.cell_bytes(config, dtype, asked.length)
     measuring = after + sum(one.seconds for one in forecasts(before))
-    return Cost(left, fitting, measuring, layer if asked.closed_form else kept + layer)
+    return Cost(left, fitting, measuring, layer if asked.closed_form else inputs + layer)
 
 
 def difference(plan: Plan, asked: Calibration, train_length: int) -> "pd.DataFrame":

@@ -12,10 +12,7 @@ from ssmax_eval.extend.rungs import Asked
 from ssmax_eval.model import resolve_position
 from ssmax_eval.run.choosing import Say
 from ssmax_eval.train.calibration.calibrate import calibrate
-from ssmax_eval.train.calibration.settings import Calibration
-
-PASSES = 3
-"""Forward passes that a document with its gradient takes."""
+from ssmax_eval.train.calibration.settings import PASSES, Calibration
 
 
 class Way(NamedTuple):

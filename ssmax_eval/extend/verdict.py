@@ -86,7 +86,7 @@ def _recommended(best: Finding, asked: Asked, label: str) -> str:
 def _costs(best: Finding) -> str:
     if best.short.worse(LOSS.better):
         return ", which is what it costs"
-    return "" if best.short.better(LOSS.better) else ", which is no difference that the interval shows"
+    return "" if best.short.better(LOSS.better) else ", which is inconclusive"
 
 
 def _nothing(every: Sequence[Finding], asked: Asked, label: str) -> str:

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from ssmax_eval.checkpoint.parallel import processes
+from ssmax_eval.checkpoint.parallel import processes, refuse_difference
 from ssmax_eval.errors import UserError
 from ssmax_eval.measurement import Cell, Measurement
 from ssmax_eval.model import Model
 from ssmax_eval.run.deaths import MOST, Deaths
 from ssmax_eval.run.identity import Run
-from ssmax_eval.run.together import refuse_difference, refuse_to_shrink, writer_of
+from ssmax_eval.run.together import refuse_to_shrink, writer_of
 from ssmax_eval.store import Store
 from ssmax_eval.tasks import Task
 from ssmax_eval.tasks.base import Measure
@@ -123,7 +123,7 @@ def fitting(
         except _FullError:
             full = True
         if not full:
-            refuse_difference(batch, left)
+            refuse_difference("the cells that are measured", [cell in left for cell in batch])
             continue
         refuse_to_shrink(batch[0].context_length)
         torch.cuda.empty_cache()  # past the except block, whose traceback keeps the tensors of the attempt

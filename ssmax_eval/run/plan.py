@@ -82,11 +82,12 @@ def plan(
     _ = checkpoint.device_and_dtype
     engines.refuse(checkpoint, resolved, maps)
     store = Store(output, shard.part if shard else "")
+    possible = [(attention, _possible(checkpoint, attention, chosen, say)) for attention in resolved]
     runs = dict.fromkeys(
         Run(checkpoint, attention, task, position)
-        for attention in resolved
+        for attention, tasks in possible
         for position in maps
-        for task in _possible(checkpoint, attention, chosen, say)
+        for task in tasks
     )
     cells = {run: run.task.cells() for run in runs}
     if shard:

@@ -1,6 +1,6 @@
 """Measuring in several processes that hold one model: the first writes, the others do the same and write nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,4 @@ def refuse_to_shrink(length: int) -> None:
         raise OutOfMemoryError(
             f"out of memory at {length} tokens, in one of the {count} processes that hold the model; the same command "
             "goes on from there in smaller pieces (torchrun --max-restarts 3 starts it again by itself)"
-        )
-
-
-def refuse_difference(batch: Sequence[Cell], left: Sequence[Cell]) -> None:
-    """Raise UserError, in all processes, where the cells of a batch did not end alike in all of them."""
-    mine = [cell in left for cell in batch]
-    if any(other != mine for other in processes().every(mine)):
-        raise UserError(
-            f"the {processes().count} processes that hold the model did not measure the same cells; nothing more is "
-            "measured, since their passes would no longer be the same"
         )

@@ -114,7 +114,7 @@ class Worker:
             shrunk = self.shrunk.setdefault(number, {})
             known = dict(shrunk.get(str(length), {}))  # what was too large for memory is not tried again
             model.prefill_chunk = known.get("prefill_chunk", self.job.prefill_chunk)
-            model.offload_cache = self.job.offload_cache
+            model.offload_cache = "on" if known.get("offload_cache") else self.job.offload_cache
             yield {"kind": "session", **session(run, model, {length: size})}
             if careful:
                 shortest_chunk(model, length)

@@ -12,6 +12,8 @@ NAMES = ("s", "b")
 PER = ("head", "layer", "model")
 STATISTICS = ("entropy", "largest", "gaps")
 MOST_STEPS = 100_000
+PASSES = 3
+"""Forward passes that a document with its gradient takes: one, another in the backward pass, and that itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
