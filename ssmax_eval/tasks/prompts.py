@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from string import Formatter
 from typing import Any
 
@@ -103,6 +104,14 @@ class Prompt:
         return text_digest(self.text)
 
 
+@lru_cache(maxsize=1)
+def _offsets(tokenizer: Any, filler: str) -> list[tuple[int, int]]:
+    """Return where in a filler each token begins and ends; kept for the next attention."""
+    plain = tokenizer(filler, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    found: list[tuple[int, int]] = plain["offset_mapping"]
+    return found
+
+
 class Haystack:
     """Make prompts for one tokenizer, one filler and one wording."""
 
@@ -117,8 +126,7 @@ class Haystack:
         self.tokenizer, self.filler, self.wording = tokenizer, filler, wording
         self.chat, self.digits, self.seed, self.own = chat, digits, seed, own
         self.starts = [0] + [m.end() for m in SENTENCE_END.finditer(filler)]
-        plain = tokenizer(filler, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        self.offsets: list[tuple[int, int]] = plain["offset_mapping"]
+        self.offsets = _offsets(tokenizer, filler)
 
     def prompt(self, cell: Cell) -> Prompt:
         """Return the prompt of a cell. The filler depends on (seed, length, trial), the needle also on the depth.
